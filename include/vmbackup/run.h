@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file run.h
+ * @brief One execution of a backup.
+ *
+ * A run is driven by one thread at a time; vmb_run_cancel() may be called from any.
+ */
+#ifndef VMBACKUP_RUN_H
+#define VMBACKUP_RUN_H
+
+#include <vmbackup/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Prepares a backup. Freezes the context, copies the spec.
+ * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (no cluster or no location), VMB_E_NOMEM
+ */
+VMB_API vmb_code vmb_run_new(vmb_ctx *ctx, const vmb_spec *spec, vmb_run **out, vmb_error **err);
+/**
+ * Runs to the end and blocks the caller meanwhile. May be called once.
+ * @return VMB_OK when the backup lies in the store whole (phase Completed or PartiallyFailed);
+ *         VMB_E_INVALID (phase FailedValidation), VMB_E_CANCELLED, or the fatal failure
+ *         (phase Failed). vmb_run_phase() and vmb_run_report_json() work in every case.
+ */
+VMB_API vmb_code vmb_run_execute(vmb_run *run, vmb_error **err);
+/**
+ * Asks a run to stop; it thaws guests, cleans up and ends as Failed. Any thread, any time until
+ * vmb_run_free(); further calls do nothing. Async-signal-safe.
+ */
+VMB_API void vmb_run_cancel(vmb_run *run);
+/** Velero's phase: "New", "InProgress", "Completed", "PartiallyFailed", "Failed" … Static. */
+VMB_API const char *vmb_run_phase(const vmb_run *run);
+/**
+ * The outcome as owned JSON: {"apiVersion":"vmbackup.io/v1","kind":"RunReport","backup":{…the
+ * Backup resource with status},"warnings":[…],"errors":[…],"freezes":[{"namespace","pod",
+ * "frozenNs"}],"bytes":{…},"durationNs":n}; docs/schema/run-report.json is its schema.
+ */
+VMB_API vmb_code vmb_run_report_json(const vmb_run *run, char **out, size_t *out_len,
+                                     vmb_error **err);
+/** Releases a run; NULL is allowed. Not while vmb_run_execute() is active. */
+VMB_API void vmb_run_free(vmb_run *run);
+
+/** Kinds of events; skip those you do not know. */
+enum {
+    VMB_EVENT_PHASE = 1,    /**< the phase changed; text is the phase */
+    VMB_EVENT_PROGRESS = 2, /**< done and total items (total -1 unknown); at most 10 per second */
+    VMB_EVENT_LOG = 3,      /**< a warning or error; level and text */
+    VMB_EVENT_HOOK = 4,     /**< a hook ended; subject "ns/pod", text says how */
+    VMB_EVENT_VOLUME = 5,   /**< a volume changed state; subject "ns/pvc", text is the state */
+    VMB_EVENT_STORED = 6    /**< a file was stored; subject is the key, done its bytes */
+};
+/** File descriptor that is readable while events wait; owned by the run; -1 on failure. */
+VMB_API int32_t vmb_run_fd(const vmb_run *run);
+/**
+ * Takes the next event without blocking. At most 1024 wait; when more come the oldest progress
+ * events are dropped first.
+ * @param out receives an owned event, or NULL when none waits
+ */
+VMB_API vmb_code vmb_run_next_event(vmb_run *run, vmb_event **out, vmb_error **err);
+/** Receives events during vmb_run_execute() on its thread. event is borrowed for the call. */
+typedef void (*vmb_event_fn)(void *user, const vmb_event *event);
+/** Delivers events to a function instead of the queue; to be set before vmb_run_execute(). */
+VMB_API vmb_code vmb_run_set_event_fn(vmb_run *run, vmb_event_fn fn, void *user, vmb_error **err);
+
+VMB_API int32_t vmb_event_kind(const vmb_event *e);
+VMB_API int32_t vmb_event_level(const vmb_event *e);
+VMB_API const char *vmb_event_subject(const vmb_event *e); /**< "" when none. Borrowed. */
+VMB_API const char *vmb_event_text(const vmb_event *e);    /**< "" when none. Borrowed. */
+VMB_API int64_t vmb_event_done(const vmb_event *e);
+VMB_API int64_t vmb_event_total(const vmb_event *e); /**< -1 unknown */
+VMB_API void vmb_event_free(vmb_event *e);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

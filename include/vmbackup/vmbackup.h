@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file vmbackup.h
+ * @brief Everything: include this one.
+ */
+#ifndef VMBACKUP_VMBACKUP_H
+#define VMBACKUP_VMBACKUP_H
+
+#include <vmbackup/base.h>
+#include <vmbackup/version.h>
+#include <vmbackup/selector.h>
+#include <vmbackup/spec.h>
+#include <vmbackup/provider.h>
+#include <vmbackup/context.h>
+#include <vmbackup/run.h>
+#include <vmbackup/catalog.h>
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Time: monotonic and wall clocks, RFC 3339. */
+#ifndef VMBI_BASE_CLOCK_H
+#define VMBI_BASE_CLOCK_H
+
+#include <vmbackup/base.h>
+
+#include "base/compiler.h"
+
+#define VMBI_SECOND INT64_C(1000000000)
+#define VMBI_MS INT64_C(1000000)
+
+int64_t vmbi_mono_ns(void);
+int64_t vmbi_unix_ns(void);
+
+#define VMBI_RFC3339_SIZE 40
+/* "2026-05-20T08:00:22Z", whole seconds, UTC. */
+void vmbi_format_rfc3339(int64_t unix_ns, char out[VMBI_RFC3339_SIZE]);
+/* Accepts fractions and offsets; false when malformed. */
+bool vmbi_parse_rfc3339(const char *s, int64_t *unix_ns);
+/* "20130524T000000Z" and "20130524" for AWS signatures; "Fri, 24 May 2013 00:00:00 GMT". */
+void vmbi_format_iso_basic(int64_t unix_ns, char out[VMBI_RFC3339_SIZE]);
+void vmbi_format_http_date(int64_t unix_ns, char out[VMBI_RFC3339_SIZE]);
+bool vmbi_parse_http_date(const char *s, int64_t *unix_ns);
+
+#endif
