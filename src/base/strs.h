@@ -34,6 +34,8 @@ bool vmbi_parse_i64(const char *s, size_t len, int64_t *out);
 bool vmbi_parse_u64(const char *s, size_t len, uint64_t *out);
 /* Go's strconv.ParseBool: 1 t T TRUE true True 0 f F FALSE false False. */
 bool vmbi_parse_bool(const char *s, bool *out);
+/* Length (1 to 4) of the UTF-8 sequence at s, len >= 1; 0 when invalid. */
+size_t vmbi_utf8_sequence(const char *s, size_t len);
 /* Valid UTF-8 (no surrogates, no overlong forms)? */
 bool vmbi_utf8_valid(const char *s, size_t len);
 
