@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Backup resource behind vmb_spec: a tree with the places of its values. */
+#ifndef VMBI_MODEL_BACKUP_H
+#define VMBI_MODEL_BACKUP_H
+
+#include <vmbackup/spec.h>
+
+#include "codec/json.h"
+#include "codec/yaml.h"
+#include "model/problems.h"
+
+struct vmb_spec {
+    vmbi_json *root;       /* the Backup object */
+    vmbi_positions *places; /* NULL when not from text */
+    char *source;          /* name in messages, never NULL */
+    vmbi_problems notes;   /* found while reading the text: look-alike characters … */
+};
+
+#define VMBI_BACKUP_TTL_NS (INT64_C(720) * 3600 * 1000000000)
+#define VMBI_BACKUP_CSI_TIMEOUT_NS (INT64_C(600) * 1000000000)
+#define VMBI_BACKUP_OPERATION_TIMEOUT_NS (INT64_C(4) * 3600 * 1000000000)
+
+vmb_code vmbi_spec_new(const char *name, vmb_spec **out, vmb_error **err);
+vmb_code vmbi_spec_parse(const char *doc, size_t len, const char *source, vmb_spec **out,
+                         vmb_error **err);
+/* Takes a tree (a reference of it is added and it is copied deeply). */
+vmb_code vmbi_spec_from_tree(const vmbi_json *backup, vmb_spec **out, vmb_error **err);
+vmb_code vmbi_spec_clone(const vmb_spec *spec, vmb_spec **out, vmb_error **err);
+void vmbi_spec_free(vmb_spec *spec);
+
+const vmbi_json *vmbi_spec_root(const vmb_spec *spec);
+const char *vmbi_spec_name(const vmb_spec *spec); /* metadata.name; "" when unset. Borrowed. */
+
+/* A deep copy of the Backup as a run works with it: apiVersion and kind set; ttl, csiSnapshotTimeout
+ * and itemOperationTimeout with Velero's defaults (0 counts as unset); defaultVolumesToRestic
+ * folded into defaultVolumesToFsBackup; includedNamespaces ["*"] when unset; "hooks" and "metadata"
+ * present; storageLocation as it is. `status` is removed. default_storage_location NULL: left
+ * unset. The result is owned. */
+vmb_code vmbi_backup_defaulted(const vmbi_json *backup, const char *default_storage_location,
+                               vmbi_json **out, vmb_error **err);
+/* Duration field of a spec object in ns; dflt when unset, 0 or malformed. */
+int64_t vmbi_backup_duration_ns(const vmbi_json *spec, const char *field, int64_t dflt);
+
+/* Every problem; see vmb_spec_validate(). VMB_OK also with problems (look at p->errors);
+ * VMB_E_NOMEM. Names, places and remedies are set. */
+vmb_code vmbi_backup_validate(const vmb_spec *spec, vmbi_problems *p, vmb_error **err);
+
+/* Path-addressed access; see spec.h. */
+vmb_code vmbi_spec_get(const vmb_spec *spec, const char *path, const vmbi_json **out,
+                       vmb_error **err);
+/* Takes ownership of value in every case. */
+vmb_code vmbi_spec_set(vmb_spec *spec, const char *path, vmbi_json *value, vmb_error **err);
+vmb_code vmbi_spec_append(vmb_spec *spec, const char *path, const char *value, vmb_error **err);
+vmb_code vmbi_spec_set_entry(vmb_spec *spec, const char *path, const char *key, const char *value,
+                             vmb_error **err);
+vmb_code vmbi_spec_unset(vmb_spec *spec, const char *path, vmb_error **err);
+
+#endif
