@@ -46,8 +46,10 @@ typedef struct vmbi_http_response {
     int64_t content_length; /* -1 unknown */
     int64_t date_unix_ns;   /* Date header; 0 when absent */
     int64_t retry_after_ns; /* Retry-After header; -1 when absent */
+    int tries;              /* how many times the request was sent */
     vmbi_buf headers;       /* raw "Name: value\r\n" lines of the last answer */
-    vmbi_buf body;          /* body, or the first 64 KiB of it when it went to a body sink */
+    vmbi_buf body;          /* body; with a body sink only that of an answer other than 2xx, cut
+                             * at 64 KiB */
 } vmbi_http_response;
 void vmbi_http_response_init(vmbi_http_response *r, size_t max_body);
 void vmbi_http_response_free(vmbi_http_response *r);
@@ -55,18 +57,21 @@ void vmbi_http_response_free(vmbi_http_response *r);
  * name. */
 bool vmbi_http_header_find(const vmbi_http_response *r, const char *name, char *out, size_t size);
 
-/* Called before every try, so that a signature or a token is fresh: adds headers. */
+/* Called before every try (numbered from 1), so that a signature or a token is fresh: adds
+ * headers. */
 typedef struct vmbi_http_headers vmbi_http_headers;
 vmb_code vmbi_http_headers_add(vmbi_http_headers *h, const char *name, const char *value,
                                vmb_error **err);
+/* Directs this try and the later ones to another URL (a signature in the query, a redirect). */
+vmb_code vmbi_http_headers_set_url(vmbi_http_headers *h, const char *url, vmb_error **err);
 typedef vmb_code (*vmbi_http_sign_fn)(void *user, int try_number, vmbi_http_headers *headers,
                                       vmb_error **err);
 /* Called with the body of a 2xx answer as it arrives. On a retry after bytes were delivered the
- * sink is not rewound: such a request is not retried (set `resumable` to let the caller do it). */
+ * sink is not rewound: such a request is not retried here, the caller may resume it. */
 typedef vmb_code (*vmbi_http_body_fn)(void *user, const void *data, size_t len, vmb_error **err);
 /* Decides about an answer: return true to try again (the built-in rule: connection failures,
  * 429, 500, 502, 503, 504; honours Retry-After). NULL: built-in rule alone. Called for every
- * answer that the built-in rule would not retry. */
+ * answer that the built-in rule would not retry, unless bytes were given to a body sink. */
 typedef bool (*vmbi_http_retry_fn)(void *user, const vmbi_http_response *response, int try_number);
 
 typedef struct vmbi_http_request {
@@ -82,6 +87,7 @@ typedef struct vmbi_http_request {
     void *user;             /* for the three callbacks */
     bool no_retry;          /* one try only (requests that are not idempotent) */
     bool expect_continue;   /* send Expect: 100-continue and wait up to 1 s */
+    int64_t idle_timeout_ns; /* 0: as configured; -1: none (a server that thinks for long) */
 } vmbi_http_request;
 
 /* Performs a request within the limits, retrying as configured. VMB_OK for any HTTP status that
@@ -92,7 +98,8 @@ vmb_code vmbi_http_perform(vmbi_http *h, const vmbi_http_request *request,
                            const vmbi_limits *limits, vmbi_http_response *response,
                            vmb_error **err);
 
-/* A raw, connected (and TLS-wrapped) byte stream to a server, for WebSocket: speaks no HTTP. */
+/* A raw, connected (and TLS-wrapped) byte stream to a server, for WebSocket: speaks no HTTP. Used
+ * by one thread at a time; http(s) and ws(s) URLs, of which only scheme, host and port count. */
 typedef struct vmbi_stream vmbi_stream;
 vmb_code vmbi_stream_connect(vmbi_http *h, const char *url, const vmbi_limits *limits,
                              vmbi_stream **out, vmb_error **err);
@@ -103,6 +110,10 @@ vmb_code vmbi_stream_send(vmbi_stream *s, const void *data, size_t len, const vm
 vmb_code vmbi_stream_recv(vmbi_stream *s, void *buf, size_t size, const vmbi_limits *limits,
                           size_t *got, vmb_error **err);
 void vmbi_stream_free(vmbi_stream *s);
+
+/* Descriptor to poll for input before vmbi_stream_recv; data may be waiting inside TLS all the
+ * same, so receive first with limits that have already passed (VMB_E_TIMEOUT: nothing there). */
+int vmbi_stream_fd(const vmbi_stream *s);
 
 /* Percent-encodes into out: every byte but A-Z a-z 0-9 - . _ ~ and those in `keep`. */
 void vmbi_url_encode(vmbi_buf *out, const char *s, size_t len, const char *keep);
