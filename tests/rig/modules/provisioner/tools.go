@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools pins the commands that the rig builds from this module.
+package tools
+
+import (
+	_ "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"
+)
