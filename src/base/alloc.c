@@ -92,3 +92,12 @@ void vmbi_free(void *p)
 {
     free(p);
 }
+
+void vmbi_free_const(const void *p)
+{
+    union {
+        const void *c;
+        void *p;
+    } u = {p};
+    free(u.p);
+}

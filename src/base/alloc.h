@@ -14,6 +14,7 @@ char *vmbi_strdup(const char *s);
 char *vmbi_strndup(const char *s, size_t len); /* copies exactly len bytes and adds a NUL */
 void *vmbi_memdup(const void *p, size_t len);
 void vmbi_free(void *p);
+void vmbi_free_const(const void *p); /* for owned memory behind a const pointer of a public struct */
 
 /* Moves ownership out of a variable: returns *p and sets it to NULL. */
 #define vmbi_steal(p)                     \
