@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmbackup: backs up virtual machines on Kubernetes from the command line. */
+#include "cli.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const struct cli_command commands[] = {
+    {"backup", "[create] [NAME] [-f FILE]", "Run a backup and wait for its end",
+     "The Backup comes from a file, from flags with Velero's names, or from both: flags replace "
+     "the\nfile's fields. Exit codes: 0 Completed, 1 failed, 2 usage, 3 PartiallyFailed.\n\n"
+     "  vmbackup backup -f backup.yaml\n"
+     "  vmbackup backup create nightly --include-namespaces shop -l app=db\n"
+     "  vmbackup backup create demo --cluster-dir manifests/ --store-dir /srv/backups",
+     cli_backup_options, 1, false, cli_backup},
+    {"get", "[NAME]", "List the backups of a storage location", NULL, cli_describe_options + 1, 1,
+     false, cli_get},
+    {"describe", "NAME", "Show one backup: what was asked, what was stored, what went wrong", NULL,
+     cli_describe_options, 1, false, cli_describe},
+    {"logs", "NAME", "Print the log of a backup", NULL, cli_describe_options + 1, 1, false,
+     cli_logs},
+    {"download", "NAME", "Save the archive of a backup", NULL, cli_download_options, 1, false,
+     cli_download},
+    {"location get", "", "List the storage locations", NULL, cli_location_options, 1, false,
+     cli_location_get},
+    {"validate", "-f FILE", "Check a Backup file without a cluster and show every problem", NULL,
+     cli_validate_options, 0, true, cli_validate},
+    {"version", "", "Print the versions of program and library", NULL, cli_no_options, 0, true,
+     cli_version},
+};
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+/* Other spellings: those of the velero command. */
+static const struct {
+    const char *first;
+    const char *second;
+    const char *command;
+} spellings[] = {
+    {"backup", "create", "backup"},
+    {"create", "backup", "backup"},
+    {"backup", "get", "get"},
+    {"backup", "describe", "describe"},
+    {"backup", "logs", "logs"},
+    {"backup", "download", "download"},
+    {"get", "backups", "get"},
+    {"get", "backup", "get"},
+    {"describe", "backup", "describe"},
+    {"location", "get", "location get"},
+    {"backup-location", "get", "location get"},
+};
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "vmbackup backs up virtual machines on Kubernetes (KubeVirt), in the formats of "
+                 "Velero.\n\nUsage:\n  vmbackup COMMAND [flags]\n\nCommands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+    }
+    fprintf(out, "\n\"vmbackup COMMAND --help\" shows a command's flags.\n");
+}
+
+static const struct cli_command *command_named(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (!strcmp(commands[i].name, name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* Finds the command that argv starts with; *words is how many words name it. */
+static const struct cli_command *find_command(int argc, char **argv, int *words)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+        if (!strcmp(argv[0], spellings[i].first) && !strcmp(argv[1], spellings[i].second)) {
+            *words = 2;
+            return command_named(spellings[i].command);
+        }
+    }
+    *words = 1;
+    return command_named(argv[0]);
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[COMMAND_COUNT];
+    const char *near;
+
+    if (!strcmp(word, "location") || !strcmp(word, "backup-location")) {
+        cli_error("\"%s\" needs a verb: vmbackup location get", word);
+        return CLI_USAGE;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = commands[i].name;
+    }
+    near = cli_nearest(word, names, COMMAND_COUNT);
+    if (near) {
+        cli_error("unknown command \"%s\": did you mean \"%s\"?", word, near);
+    } else {
+        cli_error("unknown command \"%s\": \"vmbackup --help\" lists the commands", word);
+    }
+    return CLI_USAGE;
+}
+
+int cli_version(struct cli_args *args)
+{
+    static const char *const features[] = {"cluster.kube", "cluster.dir", "exec.kube",
+                                           "snapshot.csi", "store.s3",    "store.libs3",
+                                           "store.dir"};
+
+    (void)args; /* takes none */
+    printf("vmbackup %s (library %s)\nfeatures:", CLI_VERSION, vmb_version_string());
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+        if (vmb_has_feature(features[i])) {
+            printf(" %s", features[i]);
+        }
+    }
+    printf("\n");
+    return CLI_OK;
+}
+
+int main(int argc, char **argv)
+{
+    const struct cli_command *command;
+    struct cli_args args;
+    bool done;
+    int words;
+    int result;
+
+    /* a closed pipe ("vmbackup logs x | head") ends in a write error, not in a signal that would
+     * leave a guest frozen */
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        print_help(stderr);
+        return CLI_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_help(stdout);
+        return CLI_OK;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        return cli_version(NULL);
+    }
+    command = find_command(argc - 1, argv + 1, &words);
+    if (!command) {
+        return unknown_command(argv[1]);
+    }
+    result = cli_parse(command, argc - 1 - words, argv + 1 + words, &args, &done);
+    if (!done) {
+        result = command->run(&args);
+    }
+    cli_args_free(&args);
+    if (fflush(stdout) != 0 && result == CLI_OK) {
+        cli_error("standard output: the write failed");
+        result = CLI_FAILED;
+    }
+    return result;
+}
