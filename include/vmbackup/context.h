@@ -64,11 +64,13 @@ VMB_API vmb_code vmb_ctx_use(vmb_ctx *ctx, const char *name, const char *setting
 /** Registers a provider of one's own. The last cluster and exec provider replaces former ones. */
 VMB_API vmb_code vmb_ctx_add_cluster_provider(vmb_ctx *ctx, const vmb_cluster_provider *p,
                                               vmb_error **err);
+/** Registers what runs commands in containers; codes as for the cluster provider. */
 VMB_API vmb_code vmb_ctx_add_exec_provider(vmb_ctx *ctx, const vmb_exec_provider *p,
                                            vmb_error **err);
 /** Registers a snapshot provider; several may be registered, the highest bid wins. */
 VMB_API vmb_code vmb_ctx_add_snapshot_provider(vmb_ctx *ctx, const vmb_snapshot_provider *p,
                                                vmb_error **err);
+/** Registers an item action; actions run in the order of registration. */
 VMB_API vmb_code vmb_ctx_add_action_provider(vmb_ctx *ctx, const vmb_action_provider *p,
                                              vmb_error **err);
 

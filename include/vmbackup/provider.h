@@ -165,15 +165,18 @@ VMB_API vmb_code vmb_cluster_list(vmb_cluster *cluster, vmb_job *job, const char
                                   const char *version, const char *resource, const char *ns,
                                   const char *label_selector, char **out, size_t *out_len,
                                   vmb_error **err);
+/** Creates an object; the result is the object as the server returns it. */
 VMB_API vmb_code vmb_cluster_create(vmb_cluster *cluster, vmb_job *job, const char *group,
                                     const char *version, const char *resource, const char *ns,
                                     const char *json, size_t len, char **out, size_t *out_len,
                                     vmb_error **err);
+/** Patches an object or, with subresource "status", its status; the result is the object. */
 VMB_API vmb_code vmb_cluster_patch(vmb_cluster *cluster, vmb_job *job, const char *group,
                                    const char *version, const char *resource, const char *ns,
                                    const char *name, const char *subresource, int32_t patch_kind,
                                    const char *json, size_t len, char **out, size_t *out_len,
                                    vmb_error **err);
+/** Deletes an object; VMB_E_NOT_FOUND when it is absent. */
 VMB_API vmb_code vmb_cluster_remove(vmb_cluster *cluster, vmb_job *job, const char *group,
                                     const char *version, const char *resource, const char *ns,
                                     const char *name, vmb_error **err);

@@ -65,12 +65,13 @@ typedef void (*vmb_event_fn)(void *user, const vmb_event *event);
 /** Delivers events to a function instead of the queue; to be set before vmb_run_execute(). */
 VMB_API vmb_code vmb_run_set_event_fn(vmb_run *run, vmb_event_fn fn, void *user, vmb_error **err);
 
-VMB_API int32_t vmb_event_kind(const vmb_event *e);
-VMB_API int32_t vmb_event_level(const vmb_event *e);
+VMB_API int32_t vmb_event_kind(const vmb_event *e);  /**< one of VMB_EVENT_ */
+VMB_API int32_t vmb_event_level(const vmb_event *e); /**< one of VMB_LOG_ */
 VMB_API const char *vmb_event_subject(const vmb_event *e); /**< "" when none. Borrowed. */
 VMB_API const char *vmb_event_text(const vmb_event *e);    /**< "" when none. Borrowed. */
-VMB_API int64_t vmb_event_done(const vmb_event *e);
+VMB_API int64_t vmb_event_done(const vmb_event *e);  /**< items or bytes so far */
 VMB_API int64_t vmb_event_total(const vmb_event *e); /**< -1 unknown */
+/** Releases an event of vmb_run_next_event(); NULL is allowed. */
 VMB_API void vmb_event_free(vmb_event *e);
 
 #ifdef __cplusplus
