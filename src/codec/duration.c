@@ -49,19 +49,23 @@ static bool digits_value(const char *s, size_t n, uint64_t *out)
     return true;
 }
 
-/* Whole part of 0.<digits> * scale. Going from the last digit to the first keeps every step below
- * 10 * scale and the result exact, however many digits there are. */
-static uint64_t fraction_of(const char *s, size_t n, uint64_t scale, bool *inexact)
+/* Whole part of 0.<digits> * scale. Computed in floating point because Go does it so:
+ * "0.3333333333333333333h" is 20 minutes there. Digits beyond int64 are ignored. */
+static uint64_t fraction_of(const char *s, size_t n, uint64_t scale)
 {
-    uint64_t acc = 0;
+    uint64_t v = 0;
+    double power = 1;
 
-    while (n > 0) {
-        n--;
-        acc += (uint64_t)(s[n] - '0') * scale;
-        *inexact = *inexact || acc % 10 != 0;
-        acc /= 10;
+    for (size_t i = 0; i < n && v <= (uint64_t)INT64_MAX / 10; i++) {
+        uint64_t next = v * 10 + (uint64_t)(s[i] - '0');
+
+        if (next > MAX_MAGNITUDE) {
+            break;
+        }
+        v = next;
+        power *= 10;
     }
-    return acc;
+    return (uint64_t)((double)v * ((double)scale / power));
 }
 
 static const unit *find_unit(const char *s, size_t len)
@@ -82,7 +86,6 @@ static const char *parse_term(const char *s, uint64_t *total)
     size_t frac_len = 0;
     const char *p = s + whole_len;
     uint64_t whole;
-    bool inexact = false; /* parts of a nanosecond are dropped, as Go does */
 
     if (*p == '.') {
         frac = p + 1;
@@ -95,7 +98,7 @@ static const char *parse_term(const char *s, uint64_t *total)
     size_t unit_len = strcspn(p, ".0123456789");
     const unit *u = find_unit(p, unit_len);
     if (u == NULL || __builtin_mul_overflow(whole, u->ns, &whole) ||
-        __builtin_add_overflow(whole, fraction_of(frac, frac_len, u->ns, &inexact), &whole) ||
+        __builtin_add_overflow(whole, fraction_of(frac, frac_len, u->ns), &whole) ||
         __builtin_add_overflow(*total, whole, total) || *total > MAX_MAGNITUDE) {
         return NULL;
     }

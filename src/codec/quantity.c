@@ -7,8 +7,7 @@
 /* A decimal number as text: digits without the point, and where the point stands. */
 typedef struct decimal {
     const char *s;   /* the number, perhaps with a '.' in it */
-    size_t len;      /* characters of s */
-    size_t dot;      /* index of '.', len when there is none */
+    size_t dot;      /* index of '.', or the length when there is none */
     int64_t n;       /* digits */
     int64_t point;   /* digits before the point; may be negative or beyond n after scaling */
 } decimal;
@@ -63,7 +62,8 @@ static bool decimal_value(const decimal *d, uint64_t factor, uint64_t *out)
             return false;
         }
     }
-    /* 9 * 2^60 + 2^60 fits; see fraction_of() in duration.c for why backwards. */
+    /* From the last digit to the first every step stays below 10 * 2^60, and the result is exact
+     * however many digits there are. */
     for (int64_t i = d->n - 1; i >= d->point; i--) {
         part += digit_at(d, i) * factor;
         inexact = inexact || part % 10 != 0;
@@ -86,7 +86,6 @@ static size_t scan_number(const char *s, decimal *d)
         }
     }
     d->s = s;
-    d->len = i;
     if (!dotted) {
         d->dot = i;
     }
