@@ -86,6 +86,11 @@ int cli_catalog(const struct cli_args *args, vmb_ctx **ctx, vmb_catalog **out);
 /* Reads a file ("-" is standard input), NUL added; the caller frees. */
 int cli_read_file(const char *path, char **out, size_t *len);
 
+/* ---- exec.c ---------------------------------------------------------------------------------- */
+
+/* Registers the program of --exec-command, if it was given. */
+int cli_use_exec_command(const struct cli_args *args, vmb_ctx *ctx);
+
 /* ---- output.c -------------------------------------------------------------------------------- */
 
 enum cli_format { CLI_TABLE, CLI_JSON, CLI_YAML };

@@ -133,6 +133,9 @@ static int use_engine(const struct cli_args *args, vmb_ctx *ctx)
     if (result == CLI_OK && !cli_value(args, "cluster-dir")) {
         result = use(ctx, "snapshot.csi", NULL);
     }
+    if (result == CLI_OK) {
+        result = cli_use_exec_command(args, ctx);
+    }
     return result;
 }
 

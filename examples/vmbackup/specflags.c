@@ -48,6 +48,8 @@ const struct cli_option cli_backup_options[] = {
     {"resource-policies-configmap", 0, CLI_STRING, "NAME", "ConfigMap with resource policies"},
     {"parallel-files-upload", 0, CLI_STRING, "N", "files that are uploaded at a time"},
     {"volume-group-snapshot-label-key", 0, CLI_STRING, "KEY", "label that groups volumes"},
+    {"exec-command", 0, CLI_STRING, "PROGRAM",
+     "run hooks by a program on this machine: PROGRAM NAMESPACE POD CONTAINER COMMAND..."},
     {"report", 0, CLI_STRING, "FILE", "write the run report (JSON) to a file"},
     {"quiet", 'q', CLI_BOOL, NULL, "print warnings, errors and the outcome only"},
     {NULL, 0, CLI_BOOL, NULL, NULL}};
