@@ -45,7 +45,7 @@ static bool shortest(double d, char *text, size_t *len)
     json_t *v = json_real(d);
     bool ok = false;
 
-    for (size_t digits = 15; v != NULL && digits <= 17 && !ok; digits++) {
+    for (size_t digits = 1; v != NULL && digits <= 17 && !ok; digits++) {
         json_error_t e;
         json_t *back;
 
