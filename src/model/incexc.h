@@ -10,7 +10,10 @@
 
 typedef struct vmbi_globset {
     vmbi_strs items;   /* sorted, unique */
-    vmbi_glob **globs; /* one per item; NULL: does not compile */
+    vmbi_glob **globs; /* one per item; NULL: plain text, or beyond first_bad */
+    size_t *patterns;  /* the n_patterns items that are more than plain text, before first_bad */
+    size_t n_patterns;
+    size_t first_bad; /* the first item that does not compile; items.n when all do */
 } vmbi_globset;
 
 typedef struct vmbi_incexc {
