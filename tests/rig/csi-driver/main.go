@@ -35,12 +35,6 @@ func main() {
 		log.Fatal(err)
 	}
 	d := &driver{name: *name, nodeID: *nodeID, store: st, faults: &faultSet{}}
-	if *control != "" {
-		if err := d.serveControl(*control); err != nil {
-			log.Fatal(err)
-		}
-	}
-
 	path := strings.TrimPrefix(*endpoint, "unix://")
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		log.Fatal(err)
@@ -48,6 +42,11 @@ func main() {
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		log.Fatal(err)
+	}
+	if *control != "" {
+		if err := d.serveControl(*control); err != nil {
+			log.Fatal(err)
+		}
 	}
 	s := grpc.NewServer(grpc.UnaryInterceptor(d.intercept))
 	csi.RegisterIdentityServer(s, d)
