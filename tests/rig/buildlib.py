@@ -146,7 +146,9 @@ def binary(name, say=None):
     """The path of a built program; builds its part where needed."""
     for part, (_, binaries, _) in BUILDS.items():
         if name in binaries:
-            return os.path.join(build(part, say), name)
+            if say and not is_built(part):
+                say("building %s, which takes some minutes" % part)
+            return os.path.join(build(part), name)
     raise KeyError(name)
 
 

@@ -208,6 +208,7 @@ class Rig:
         for name in reversed(self._order):
             try:
                 self.parts[name].stop()
+                self.parts[name].close()
             except Exception as e:  # the others have to go down as well
                 self.say("%s: %s" % (name, e), always=True)
         self._order.clear()
@@ -267,6 +268,7 @@ class Rig:
             part.start()
         except BaseException:
             part.kill()
+            part.close()
             raise
         self.times[name] = time.monotonic() - start
         self.say("%s: up in %.1f s" % (name, self.times[name]))
@@ -464,10 +466,15 @@ class Rig:
                        for c in item.get("status", {}).get("conditions", []))
                    for item in items["items"])
 
-    def load_shop(self, text=None):
-        """Makes the demo namespace `shop` (fixtures/shop.yaml), statuses included."""
-        import fixtures
-        return fixtures.load(self, text or os.path.join(HERE, "fixtures", "shop.yaml"))
+    def load_shop(self, storage_class=None):
+        """Makes the demo namespace `shop` (fixtures/shop.yaml), statuses included; returns
+        {(kind, namespace, name): object}. See shop.load() for storage_class."""
+        return self.load_fixture(os.path.join(HERE, "fixtures", "shop.yaml"), storage_class)
+
+    def load_fixture(self, path_or_text, storage_class=None):
+        """Makes another fixture in the manner of shop.yaml."""
+        import shop
+        return shop.load(self, path_or_text, storage_class)
 
     # the node's exec endpoint
 

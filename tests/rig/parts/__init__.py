@@ -74,6 +74,9 @@ class Part:
             proc.kill()
         self.procs.clear()
 
+    def close(self):
+        """At the rig's end, after stop(): for what setup() began and stop() leaves alone."""
+
     # helpers for parts
 
     def spawn(self, name, argv, env=None, cwd=None):
