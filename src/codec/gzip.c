@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/gzip.h"
 
-#include <limits.h>
 #include <string.h>
 
 #include <isa-l/igzip_lib.h>
@@ -13,7 +12,8 @@ enum {
     /* On Kubernetes objects level 1 gives files a quarter smaller than level 0 at the same speed;
      * levels 2 and 3 gain next to nothing (tests/bench/bench_gzip.c). */
     LEVEL = 1,
-    OUT_SIZE = 64 * 1024
+    OUT_SIZE = 64 * 1024,
+    MIN_ROOM = 512 /* igzip writes words: a nearly full buffer would stall it */
 };
 
 /* What Go's compress/gzip writes at its default level: no name, no time, unknown system. */
@@ -23,8 +23,7 @@ struct vmbi_gzip {
     struct isal_zstream z;
     vmbi_write_fn fn;
     void *user;
-    bool started;
-    uint8_t level_buf[ISAL_DEF_LVL1_DEFAULT];
+    _Alignas(16) uint8_t level_buf[ISAL_DEF_LVL1_DEFAULT];
     uint8_t out[OUT_SIZE];
 };
 
@@ -59,12 +58,12 @@ static vmb_code flush_out(vmbi_gzip *z, vmb_error **err)
     return code;
 }
 
-/* Compresses what next_in holds; output leaves in full pieces. */
+/* Compresses what next_in holds; output leaves in large pieces. */
 static vmb_code deflate_step(vmbi_gzip *z, vmb_error **err)
 {
     vmb_code code;
 
-    if (z->z.avail_out == 0) {
+    if (z->z.avail_out < MIN_ROOM) {
         code = flush_out(z, err);
         if (code != VMB_OK) {
             return code;
