@@ -81,6 +81,9 @@ func openStore(dir string) (*store, error) {
 		return nil, err
 	}
 	s := &store{dir: dir, volumes: map[string]*volume{}, snapshots: map[string]*snapshot{}, calls: map[string]int64{}}
+	if err := os.RemoveAll(filepath.Join(dir, "tmp")); err != nil {
+		return nil, err
+	}
 	for _, sub := range []string{"volumes", "snapshots", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
@@ -375,12 +378,13 @@ func (s *store) removeSnapshot(id string) error {
 	return nil
 }
 
-// discard removes volumes/ID or snapshots/ID; the rename first, so that a
-// kill half way leaves no object without its data.
+// discard takes volumes/ID or snapshots/ID out of sight at once and frees its
+// blocks in the background; openStore sweeps what a kill left in tmp.
 func (s *store) discard(kind, id string) error {
 	tmp := filepath.Join(s.dir, "tmp", newID(id+"-"))
-	if err := os.Rename(filepath.Join(s.dir, kind, id), tmp); err != nil && !os.IsNotExist(err) {
+	if err := os.Rename(filepath.Join(s.dir, kind, id), tmp); err != nil {
 		return err
 	}
-	return os.RemoveAll(tmp)
+	go os.RemoveAll(tmp)
+	return nil
 }
