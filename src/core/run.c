@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a backup: New → InProgress → Finalizing → Completed, PartiallyFailed, Failed; or
+ * FailedValidation at once. */
+#include "core/run.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "codec/digest.h"
+#include "codec/duration.h"
+#include "core/backup.h"
+#include "model/labelname.h"
+
+static void set_phase(vmb_run *run, const char *phase)
+{
+    atomic_store_explicit(&run->phase, phase, memory_order_release);
+    vmbi_events_emit(&run->events, VMB_EVENT_PHASE, VMB_LOG_INFO, "", phase, 0, -1);
+}
+
+vmb_code vmbi_run_new(vmb_ctx *ctx, const vmb_spec *spec, vmb_run **out, vmb_error **err)
+{
+    vmb_run *run = vmbi_zalloc(sizeof(*run));
+    if (run == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    run->events.fd = -1;
+    atomic_init(&run->executing, false);
+    atomic_init(&run->phase, "New");
+    vmb_code rc = vmbi_spec_clone(spec, &run->spec, err);
+    if (rc == VMB_OK) {
+        rc = vmbi_cancel_new(&run->cancel, err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_events_init(&run->events, err);
+    }
+    if (rc != VMB_OK) {
+        vmbi_run_free(run);
+        return rc;
+    }
+    run->ctx = vmb_ctx_ref(ctx);
+    vmbi_ctx_freeze(ctx);
+    *out = run;
+    return VMB_OK;
+}
+
+void vmbi_run_free(vmb_run *run)
+{
+    if (run == NULL) {
+        return;
+    }
+    if (run->events.fd >= 0) {
+        vmbi_events_done(&run->events);
+    }
+    vmbi_cancel_free(run->cancel);
+    vmbi_spec_free(run->spec);
+    vmbi_json_free(run->report);
+    if (run->ctx != NULL) {
+        vmbi_ctx_unref(run->ctx);
+    }
+    vmbi_free(run);
+}
+
+/* ---- preparing ----------------------------------------------------------------------------- */
+
+/* Fields that the server side of Velero would set: uid, creation time, labels, annotations. */
+static bool set_metadata(vmbi_backup *b)
+{
+    vmbi_json *meta = vmbi_json_ensure_object(b->resource, "metadata");
+    vmbi_json *labels = vmbi_json_ensure_object(meta, "labels");
+    vmbi_json *notes = vmbi_json_ensure_object(meta, "annotations");
+    char label[VMBI_LABEL_NAME_SIZE];
+    char uid[37];
+    char now[VMBI_RFC3339_SIZE];
+    char timeout[VMBI_DURATION_SIZE];
+    if (meta == NULL || labels == NULL || notes == NULL) {
+        return false;
+    }
+    bool ok = true;
+    vmbi_uuid4(uid);
+    vmbi_format_rfc3339(b->start_unix_ns, now);
+    vmbi_duration_format(b->ctx->settings.resource_timeout_ns, timeout);
+    vmbi_label_valid_name(b->store.location->name, label);
+    ok = ok && vmbi_json_set_str(meta, "namespace", b->ctx->settings.ns);
+    ok = ok && (vmbi_json_get(meta, "uid") != NULL || vmbi_json_set_str(meta, "uid", uid));
+    ok = ok && (vmbi_json_get(meta, "creationTimestamp") != NULL ||
+                vmbi_json_set_str(meta, "creationTimestamp", now));
+    ok = ok && vmbi_json_set_str(labels, "velero.io/storage-location", label);
+    ok = ok && vmbi_json_set_str(notes, "velero.io/source-cluster-k8s-gitversion",
+                                 vmbi_discovery_git_version(b->cluster.discovery));
+    ok = ok && vmbi_json_set_str(notes, "velero.io/source-cluster-k8s-major-version",
+                                 vmbi_discovery_major(b->cluster.discovery));
+    ok = ok && vmbi_json_set_str(notes, "velero.io/source-cluster-k8s-minor-version",
+                                 vmbi_discovery_minor(b->cluster.discovery));
+    ok = ok && vmbi_json_set_str(notes, "velero.io/resource-timeout", timeout);
+    return ok;
+}
+
+/* What the run refuses before it starts, beyond the spec itself. */
+static vmb_code check_location(const vmbi_backup *b, vmbi_problems *problems)
+{
+    if (b->store.location->read_only) {
+        vmbi_problems_add(problems, true, "spec.storageLocation",
+                          "choose a location with accessMode ReadWrite",
+                          "the storage location %s is read-only", b->store.location->name);
+    }
+    if (!vmbi_json_is_null(vmbi_json_path(b->resource, "spec.resourcePolicy"))) {
+        vmbi_problems_add(problems, true, "spec.resourcePolicy",
+                          "remove resourcePolicy; use includes, excludes and snapshotVolumes",
+                          "volume policies are not supported yet, and ignoring one would save "
+                          "other volumes than it says");
+    }
+    return problems->status;
+}
+
+static vmb_code build_filter(vmbi_backup *b, vmbi_problems *problems, vmb_error **err)
+{
+    vmbi_strs all = {0};
+    vmbi_strs excluded = {0};
+    vmb_code rc = vmbi_collect_namespaces(b, &all, &excluded, err);
+    if (rc == VMB_OK) {
+        vmbi_filter_input in = {
+            .spec = vmbi_json_get(b->resource, "spec"),
+            .discovery = b->cluster.discovery,
+            .namespaces = &all,
+            .excluded_namespaces = &excluded,
+        };
+        rc = vmbi_filter_new(&in, &b->filter, problems, err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_hooks_compile(vmbi_json_path(b->resource, "spec.hooks"), b->cluster.discovery,
+                                &b->hooks, err);
+    }
+    vmbi_strs_free(&all);
+    vmbi_strs_free(&excluded);
+    return rc;
+}
+
+static void log_problems(vmbi_backup *b, const vmbi_problems *problems)
+{
+    for (size_t i = 0; i < problems->n; i++) {
+        const vmbi_problem *p = &problems->v[i];
+        vmbi_runlog_add(&b->log, p->is_error ? VMB_LOG_ERROR : VMB_LOG_WARNING, NULL, "%s: %s",
+                        p->field, p->message);
+    }
+    const vmbi_strs *warnings = vmbi_discovery_warnings(b->cluster.discovery);
+    for (size_t i = 0; i < warnings->n; i++) {
+        vmbi_runlog_add(&b->log, VMB_LOG_WARNING, NULL, "discovery: %s", warnings->v[i]);
+    }
+}
+
+/* ---- status -------------------------------------------------------------------------------- */
+
+static bool set_time(vmbi_json *obj, const char *key, int64_t unix_ns)
+{
+    char text[VMBI_RFC3339_SIZE];
+    vmbi_format_rfc3339(unix_ns, text);
+    return vmbi_json_set_str(obj, key, text);
+}
+
+/* Velero leaves counters of 0 out. */
+static bool set_count(vmbi_json *obj, const char *key, int64_t n)
+{
+    return n == 0 || vmbi_json_set_int(obj, key, n);
+}
+
+static bool set_hook_status(vmbi_json *status, const vmbi_backup *b)
+{
+    vmbi_json *hooks = vmbi_json_object();
+    bool ok = hooks != NULL && set_count(hooks, "hooksAttempted", b->hooks_attempted) &&
+              set_count(hooks, "hooksFailed", b->hooks_failed);
+    if (!ok) {
+        vmbi_json_free(hooks);
+        return false;
+    }
+    return vmbi_json_set(status, "hookStatus", hooks);
+}
+
+static bool set_progress(vmbi_json *status, int64_t items)
+{
+    vmbi_json *progress = vmbi_json_object();
+    bool ok = progress != NULL && vmbi_json_set_int(progress, "totalItems", items) &&
+              vmbi_json_set_int(progress, "itemsBackedUp", items);
+    if (!ok) {
+        vmbi_json_free(progress);
+        return false;
+    }
+    return vmbi_json_set(status, "progress", progress);
+}
+
+static int64_t count_operations(const vmbi_backup *b)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < b->n_volumes; i++) {
+        n += b->volumes[i]->operation != NULL ? 1 : 0;
+    }
+    return n;
+}
+
+static vmb_code set_status(vmbi_backup *b, const char *phase, const char *failure,
+                           const vmbi_strs *validation_errors, vmb_error **err)
+{
+    vmbi_json *s = vmbi_json_object();
+    int64_t ttl = vmbi_backup_duration_ns(vmbi_json_get(b->resource, "spec"), "ttl",
+                                          VMBI_BACKUP_TTL_NS);
+    int64_t done = count_operations(b);
+    bool ok = s != NULL && vmbi_json_set_int(s, "version", 1);
+    ok = ok && vmbi_json_set_str(s, "formatVersion", "1.1.0");
+    ok = ok && vmbi_json_set_str(s, "phase", phase);
+    ok = ok && set_time(s, "expiration", b->start_unix_ns + ttl);
+    if (ok && validation_errors != NULL) {
+        ok = vmbi_json_set(s, "validationErrors", vmbi_json_string_array(validation_errors));
+    } else if (ok) {
+        ok = set_time(s, "startTimestamp", b->start_unix_ns) &&
+             set_time(s, "completionTimestamp", b->completion_unix_ns);
+        ok = ok && set_progress(s, b->archive.items) && set_hook_status(s, b);
+    }
+    ok = ok && (failure == NULL || vmbi_json_set_str(s, "failureReason", failure));
+    ok = ok && set_count(s, "warnings", b->log.warnings) && set_count(s, "errors", b->log.errors);
+    ok = ok && set_count(s, "csiVolumeSnapshotsAttempted", b->snapshots_attempted);
+    ok = ok && set_count(s, "csiVolumeSnapshotsCompleted", b->snapshots_completed);
+    ok = ok && set_count(s, "backupItemOperationsAttempted", done);
+    ok = ok && set_count(s, "backupItemOperationsCompleted", done);
+    if (!ok) {
+        vmbi_json_free(s);
+        return vmbi_fail_nomem(err);
+    }
+    return vmbi_json_set(b->resource, "status", s) ? VMB_OK : vmbi_fail_nomem(err);
+}
+
+/* ---- the steps ----------------------------------------------------------------------------- */
+
+static vmb_code open_backup(vmb_run *run, vmbi_backup *b, vmb_error **err)
+{
+    const char *wanted = vmbi_json_path_str(vmbi_spec_root(run->spec), "spec.storageLocation");
+    if (run->ctx->cluster.get == NULL) {
+        return vmbi_fail(err, VMB_E_STATE, "no cluster provider is registered");
+    }
+    const vmbi_store_location *location = vmbi_ctx_location(run->ctx, wanted, err);
+    if (location == NULL) {
+        return VMB_E_NOT_FOUND;
+    }
+    b->store = (vmbi_store){location, run->ctx->settings.resource_timeout_ns};
+    vmb_code rc = vmbi_backup_defaulted(vmbi_spec_root(run->spec), location->name, &b->resource,
+                                        err);
+    if (rc == VMB_OK) {
+        b->name = vmbi_json_path_str(b->resource, "metadata.name");
+        b->name = b->name != NULL ? b->name : "";
+        rc = vmbi_runlog_init(&b->log, run->ctx->settings.log_level, run->ctx->settings.ns,
+                              b->name, &run->events, err);
+    }
+    if (rc == VMB_OK) {
+        b->log.fn = run->ctx->log_fn;
+        b->log.fn_user = run->ctx->log_user;
+        b->job.log = vmbi_runlog_job;
+        b->job.log_user = &b->log;
+        b->job.backup_name = b->name;
+    }
+    return rc;
+}
+
+static vmb_code connect_cluster(vmb_run *run, vmbi_backup *b, vmb_error **err)
+{
+    vmb_code rc = vmbi_cluster_open(&b->cluster, &run->ctx->cluster,
+                                    run->ctx->settings.resource_timeout_ns, &b->job, err);
+    if (rc == VMB_OK && !set_metadata(b)) {
+        rc = vmbi_fail_nomem(err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_json_to_text(b->resource, &b->resource_json, NULL, err);
+    }
+    if (rc == VMB_OK) {
+        b->job.cluster = &b->cluster;
+        b->job.backup_json = b->resource_json;
+    }
+    return rc;
+}
+
+/* VMB_E_INVALID with problems when the backup is not acceptable. */
+static vmb_code validate(vmb_run *run, vmbi_backup *b, vmbi_problems *problems, vmb_error **err)
+{
+    vmb_code rc = vmbi_backup_validate(run->spec, problems, err);
+    if (rc == VMB_OK) {
+        rc = check_location(b, problems);
+    }
+    if (rc == VMB_OK && problems->errors == 0) {
+        rc = connect_cluster(run, b, err);
+        if (rc == VMB_OK) {
+            rc = build_filter(b, problems, err);
+        }
+    }
+    if (rc == VMB_OK || rc == VMB_E_INVALID) {
+        if (rc == VMB_E_INVALID && problems->errors == 0) {
+            vmbi_problems_add(problems, true, "spec", NULL, "%s",
+                              err != NULL ? vmb_error_message(*err) : "invalid");
+        }
+        vmb_code bad = vmbi_problems_check(problems, run->spec->source, err);
+        rc = bad != VMB_OK ? bad : rc;
+    }
+    return rc;
+}
+
+static vmb_code refuse_existing(vmbi_backup *b, vmb_error **err)
+{
+    vmbi_buf path = VMBI_BUF_INIT(1024);
+    bool exists = false;
+    vmb_code rc = vmbi_backup_file(b->name, "velero-backup.json", &path, err);
+    if (rc == VMB_OK) {
+        rc = vmbi_store_exists(&b->store, &b->job, path.data, &exists, err);
+    }
+    vmbi_buf_free(&path);
+    if (rc == VMB_OK && exists) {
+        rc = vmbi_fail(err, VMB_E_EXISTS, "backup %s already exists in object storage, location %s",
+                       b->name, b->store.location->name);
+    }
+    return rc;
+}
+
+static vmb_code write_archive(vmbi_backup *b, vmb_error **err)
+{
+    vmbi_buf path = VMBI_BUF_INIT(1024);
+    vmb_code rc = vmbi_backup_file(b->name, "%s.tar.gz", &path, err);
+    if (rc == VMB_OK) {
+        rc = vmbi_archive_open(&b->archive, &b->store, &b->job, path.data, err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_collect(b, err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_volumes_complete(b, err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_archive_commit(&b->archive, err);
+    }
+    if (rc == VMB_OK) {
+        vmbi_events_progress(b->events, b->archive.items, b->archive.items, true);
+        vmbi_events_emit(b->events, VMB_EVENT_STORED, VMB_LOG_INFO, path.data, "",
+                         b->archive.put.bytes, -1);
+    }
+    vmbi_buf_free(&path);
+    return rc;
+}
+
+static vmb_code finish(vmb_run *run, vmbi_backup *b, const char **phase, vmb_error **err)
+{
+    set_phase(run, b->log.errors > 0 ? "FinalizingPartiallyFailed" : "Finalizing");
+    *phase = b->log.errors > 0 ? "PartiallyFailed" : "Completed";
+    b->completion_unix_ns = vmbi_unix_ns();
+    vmb_code rc = vmbi_sidefiles_put(b, err);
+    if (rc == VMB_OK) {
+        rc = set_status(b, *phase, NULL, NULL, err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_limits_check(&b->job.limits, err, "back up");
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_metadata_put(b, err);
+    }
+    if (rc == VMB_OK) {
+        vmbi_volumes_finish(b);
+    }
+    return rc;
+}
+
+/* ---- the report ---------------------------------------------------------------------------- */
+
+static vmbi_json *freezes_json(const vmbi_backup *b)
+{
+    vmbi_json *list = vmbi_json_array();
+    bool ok = list != NULL;
+    for (size_t i = 0; i < b->n_freezes && ok; i++) {
+        vmbi_json *f = vmbi_json_object();
+        bool set = f != NULL && vmbi_json_set_str(f, "namespace", b->freezes[i].ns) &&
+                   vmbi_json_set_str(f, "pod", b->freezes[i].pod) &&
+                   vmbi_json_set_int(f, "frozenNs", b->freezes[i].duration_ns);
+        if (!set) {
+            vmbi_json_free(f);
+            f = NULL;
+        }
+        ok = vmbi_json_append(list, f);
+    }
+    if (!ok) {
+        vmbi_json_free(list);
+        list = NULL;
+    }
+    return list;
+}
+
+static vmbi_json *results_part(const vmbi_backup *b, const char *key)
+{
+    vmbi_json *part = vmbi_json_get(b->log.results, key);
+    return part != NULL ? vmbi_json_ref(part) : vmbi_json_object();
+}
+
+static vmb_code make_report(vmb_run *run, vmbi_backup *b, int64_t duration_ns, vmb_error **err)
+{
+    vmbi_json *r = vmbi_json_object();
+    vmbi_json *bytes = vmbi_json_object();
+    bool ok = r != NULL && bytes != NULL;
+    ok = ok && vmbi_json_set_str(r, "apiVersion", "vmbackup.io/v1");
+    ok = ok && vmbi_json_set_str(r, "kind", "RunReport");
+    ok = ok && vmbi_json_set(r, "backup",
+                             b->resource != NULL ? vmbi_json_ref(b->resource) : vmbi_json_null());
+    ok = ok && vmbi_json_set(r, "warnings", results_part(b, "warnings"));
+    ok = ok && vmbi_json_set(r, "errors", results_part(b, "errors"));
+    ok = ok && vmbi_json_set(r, "freezes", freezes_json(b));
+    ok = ok && vmbi_json_set_int(bytes, "objects", b->archive.raw_bytes);
+    ok = ok && vmbi_json_set_int(bytes, "archive", b->archive.put.bytes);
+    ok = ok && vmbi_json_set(r, "bytes", vmbi_json_ref(bytes));
+    ok = ok && vmbi_json_set_int(r, "durationNs", duration_ns);
+    vmbi_json_free(bytes);
+    if (!ok) {
+        vmbi_json_free(r);
+        return vmbi_fail_nomem(err);
+    }
+    vmbi_json_free(run->report);
+    run->report = r;
+    return VMB_OK;
+}
+
+static void close_backup(vmbi_backup *b)
+{
+    vmbi_volumes_done(b);
+    vmbi_archive_close(&b->archive);
+    vmbi_filter_free(b->filter);
+    vmbi_hooks_free(b->hooks);
+    vmbi_cluster_close(&b->cluster);
+    vmbi_runlog_done(&b->log);
+    vmbi_keyset_free(&b->seen);
+    vmbi_map_free(&b->used_namespaces);
+    vmbi_map_free(&b->used_resources);
+    for (size_t i = 0; i < b->n_freezes; i++) {
+        vmbi_free(b->freezes[i].ns);
+        vmbi_free(b->freezes[i].pod);
+    }
+    vmbi_free(b->freezes);
+    vmb_free(b->resource_json);
+    vmbi_json_free(b->resource);
+}
+
+/* The whole of it; *phase is the phase that it ended in. */
+static vmb_code execute(vmb_run *run, vmbi_backup *b, const char **phase, vmb_error **err)
+{
+    vmbi_problems problems = {0};
+    vmbi_strs lines = {0};
+    problems.places = run->spec->places;
+    *phase = "Failed";
+    vmb_code rc = open_backup(run, b, err);
+    if (rc == VMB_OK) {
+        rc = validate(run, b, &problems, err);
+        if (rc == VMB_E_INVALID) {
+            *phase = "FailedValidation";
+            (void)vmbi_problems_error_lines(&problems, &lines, NULL);
+            (void)set_status(b, *phase, NULL, &lines, NULL); /* the error itself is returned */
+        }
+    }
+    if (rc == VMB_OK) {
+        log_problems(b, &problems);
+        rc = refuse_existing(b, err);
+    }
+    if (rc == VMB_OK) {
+        set_phase(run, "InProgress");
+        rc = write_archive(b, err);
+        if (rc == VMB_OK) {
+            rc = finish(run, b, phase, err);
+        }
+        if (rc != VMB_OK) {
+            *phase = "Failed";
+            vmbi_volumes_done(b);
+            vmbi_archive_close(&b->archive);
+            vmbi_sidefiles_remove(b);
+        }
+    }
+    if (rc != VMB_OK && rc != VMB_E_INVALID && b->resource != NULL) {
+        b->completion_unix_ns = vmbi_unix_ns();
+        (void)set_status(b, *phase, err != NULL ? vmb_error_message(*err) : "failed", NULL, NULL);
+    }
+    vmbi_problems_free(&problems);
+    vmbi_strs_free(&lines);
+    return rc;
+}
+
+vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err)
+{
+    if (atomic_exchange(&run->executing, true) || run->executed) {
+        return vmbi_fail(err, VMB_E_STATE, "run: executes already, or has ended");
+    }
+    vmbi_backup b = {
+        .ctx = run->ctx,
+        .events = &run->events,
+        .start_unix_ns = vmbi_unix_ns(),
+        .used_namespaces = VMBI_MAP_INIT(NULL),
+        .used_resources = VMBI_MAP_INIT(NULL),
+        .volume_index = VMBI_MAP_INIT(NULL),
+    };
+    b.job.limits.cancel = run->cancel;
+    const char *phase = "Failed";
+    int64_t start = vmbi_mono_ns();
+    vmb_error *why = NULL;
+    vmb_code rc = execute(run, &b, &phase, &why);
+    vmb_code reported = make_report(run, &b, vmbi_mono_ns() - start, rc == VMB_OK ? &why : NULL);
+    if (rc == VMB_OK) {
+        rc = reported;
+    }
+    close_backup(&b);
+    run->executed = true;
+    set_phase(run, phase);
+    atomic_store(&run->executing, false);
+    vmbi_error_move(err, &why);
+    return rc;
+}
