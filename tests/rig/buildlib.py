@@ -157,8 +157,9 @@ def main(argv):
         print(text, flush=True)
 
     if argv and argv[0] in ("-h", "--help"):
-        print("usage: build [part...]\nparts: %s\n"
-              "Builds the parts (all by default) into %s.\n"
+        print("usage: build [part... | --list | --prune]\nparts: %s\n"
+              "Builds the parts (all by default) into %s;\n"
+              "--prune removes what other states of the tree left there.\n"
               "Exit code: 0 built, 1 a build failed, 2 usage, 77 can't be built here."
               % (" ".join(BUILDS), cache_dir()))
         return 0
@@ -166,6 +167,13 @@ def main(argv):
         for part in BUILDS:
             print("%-18s %-8s %s" % (part, "there" if is_built(part) else "missing",
                                      part_dir(part)))
+        return 0
+    if argv == ["--prune"]:
+        keep = {os.path.basename(part_dir(part)) for part in BUILDS}
+        for name in sorted(os.listdir(cache_dir()) if os.path.isdir(cache_dir()) else []):
+            if name.rpartition("-")[0] in BUILDS and name not in keep and "." not in name:
+                shutil.rmtree(os.path.join(cache_dir(), name))
+                say("removed " + name)
         return 0
     unknown = [a for a in argv if a not in BUILDS]
     if unknown:

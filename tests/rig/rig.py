@@ -392,6 +392,23 @@ class Rig:
                 self._pki = pki.Pki(os.path.join(self.dir, "pki"), self.run)
             return self._pki
 
+    def environment(self):
+        """Environment variables for people and for programs that a suite starts."""
+        folders = [buildlib.part_dir(p) for p in buildlib.BUILDS if buildlib.is_built(p)]
+        out = {"RIG_DIR": self.dir,
+               "PATH": os.pathsep.join(folders + [os.environ.get("PATH", "/usr/bin:/bin")])}
+        if self.has("apiserver"):
+            out.update(KUBECONFIG=self.kubeconfig, RIG_API_URL=self.api_url,
+                       RIG_TOKEN=self.token, RIG_CA_FILE=self.ca_file,
+                       RIG_CLIENT_CERT=self.client_cert, RIG_CLIENT_KEY=self.client_key)
+        for name in reversed(sorted(n for n in self.s3 if self.has(n))):
+            at = self.s3[name]
+            out.update({"AWS_ACCESS_KEY_ID": at["access_key"],
+                        "AWS_SECRET_ACCESS_KEY": at["secret_key"], "AWS_REGION": at["region"],
+                        "AWS_ENDPOINT_URL_S3": at["endpoint"]})
+            out.update({"RIG_S3_%s_%s" % (name.upper(), k.upper()): v for k, v in at.items()})
+        return out
+
     # Kubernetes
 
     def kubectl(self, *args, input=None, check=True, user=None, timeout=120):
@@ -475,6 +492,46 @@ class Rig:
         """Makes another fixture in the manner of shop.yaml."""
         import shop
         return shop.load(self, path_or_text, storage_class)
+
+    def wipe(self, namespace):
+        """Deletes a namespace with all it holds, finalizers or not; no controller needed.
+
+        Cluster-scoped volumes of the namespace's claims go too.
+        """
+        self.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+        roots = ["/api/v1"] + ["/apis/" + g["preferredVersion"]["groupVersion"]
+                               for g in self.api("GET", "/apis")["groups"]]
+        for root in roots:
+            for r in self.api("GET", root)["resources"]:
+                if not r["namespaced"] or "/" in r["name"] or not {"list", "delete", "patch"} <= \
+                        set(r["verbs"]):
+                    continue
+                base = "%s/namespaces/%s/%s" % (root, namespace, r["name"])
+                for item in self.api("GET", base)["items"]:
+                    path = base + "/" + item["metadata"]["name"]
+                    with contextlib.suppress(ApiError):  # it may be gone by now
+                        if item["metadata"].get("finalizers"):
+                            self.api("PATCH", path, {"metadata": {"finalizers": None}})
+                        self.api("DELETE", path + "?gracePeriodSeconds=0")
+        for item in self.api("GET", "/api/v1/persistentvolumes")["items"]:
+            if item["spec"].get("claimRef", {}).get("namespace") == namespace:
+                path = "/api/v1/persistentvolumes/" + item["metadata"]["name"]
+                with contextlib.suppress(ApiError):
+                    self.api("PATCH", path, {"metadata": {"finalizers": None}})
+                    self.api("DELETE", path)
+        with contextlib.suppress(ApiError):
+            found = self.api("GET", "/api/v1/namespaces/" + namespace)
+            found["spec"]["finalizers"] = []
+            self.api("PUT", "/api/v1/namespaces/%s/finalize" % namespace, found)
+        self.wait(lambda: self._gone("/api/v1/namespaces/" + namespace), 30,
+                  "end of the namespace " + namespace)
+
+    def _gone(self, path):
+        try:
+            self.api("GET", path)
+            return False
+        except ApiError as e:
+            return e.status == 404
 
     # the node's exec endpoint
 
