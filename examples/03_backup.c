@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs a backup: of the cluster in examples/demo-cluster, into the folder ./backups. */
+#include <stdio.h>
+#include <string.h>
+#include <vmbackup/vmbackup.h>
+
+static const char cluster[] = "path: examples/demo-cluster";
+static const char location[] = "metadata: {name: default}\n"
+                               "spec: {provider: vmbackup.io/dir, config: {path: ./backups}}";
+
+int main(void)
+{
+    vmb_ctx *ctx = NULL;
+    vmb_spec *spec = NULL;
+    vmb_run *run = NULL;
+    vmb_error *err = NULL;
+    int failed;
+
+    if (vmb_ctx_new(&ctx, &err) || /* a real cluster: "cluster.kube", NULL, 0 */
+        vmb_ctx_use(ctx, "cluster.dir", cluster, strlen(cluster), &err) ||
+        vmb_ctx_use(ctx, "actions.kubernetes", NULL, 0, &err) ||
+        vmb_ctx_use(ctx, "actions.kubevirt", NULL, 0, &err) ||
+        vmb_ctx_add_location(ctx, location, strlen(location), &err) ||
+        vmb_spec_new("first", &spec, &err) ||
+        vmb_spec_add_string(spec, "spec.includedNamespaces", "other", &err) ||
+        vmb_run_new(ctx, spec, &run, &err) || vmb_run_execute(run, &err)) {
+        fprintf(stderr, "backup failed: %s\n", vmb_error_message(err));
+    }
+    failed = err != NULL;
+    printf("%s\n", run ? vmb_run_phase(run) : "Failed");
+    vmb_run_free(run);
+    vmb_spec_free(spec);
+    vmb_ctx_unref(ctx);
+    vmb_error_free(err);
+    return failed;
+}

@@ -1,0 +1,3 @@
+module example.org/vmbackup
+
+go 1.21

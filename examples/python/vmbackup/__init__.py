@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backup of virtual machines on Kubernetes: libvmbackup for Python.
+
+    import vmbackup
+    context = vmbackup.Context()
+    context.use("cluster.kube")
+    context.load_locations()
+    run = vmbackup.Run(context, vmbackup.Spec.parse(open("backup.yaml").read()))
+    run.execute()
+"""
+import json
+from ctypes import byref, c_char_p, c_int32, c_size_t, c_void_p, string_at
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from . import _abi, constants
+from ._abi import lib
+from .errors import Error, call, make, take_json, take_text
+from .providers import (Action, ActionResult, Exec, Job, Store, action_vtable, exec_vtable,
+                        live_count, store_vtable)
+
+
+def version() -> str:
+    """Version of the loaded library."""
+    return lib.vmb_version_string().decode()
+
+
+def has_feature(name: str) -> bool:
+    """Whether the library was built with a feature such as "store.s3"."""
+    return lib.vmb_has_feature(name.encode()) == 1
+
+
+def _optional(text: Optional[str]) -> Optional[bytes]:
+    return None if text is None else text.encode()
+
+
+class _Handle:
+    """An owned handle of the library."""
+
+    _release: Callable[[Any], None]
+    _pointer: Optional[c_void_p] = None
+
+    def close(self) -> None:
+        if self._pointer is not None:
+            pointer, self._pointer = self._pointer, None
+            self._release(pointer)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Selector(_Handle):
+    """A compiled label selector; any number of threads may match with it."""
+
+    _release = staticmethod(lib.vmb_selector_free)
+
+    def __init__(self, text: Optional[str] = None, *, document: Any = None) -> None:
+        if document is None:
+            self._pointer = make(lib.vmb_selector_parse, (text or "").encode())
+        else:
+            data = json.dumps(document).encode()
+            self._pointer = make(lib.vmb_selector_from_json, data, len(data))
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        pairs: List[bytes] = []
+        for key, value in labels.items():
+            pairs += [key.encode(), value.encode()]
+        array = (c_char_p * len(pairs))(*pairs) if pairs else None
+        yes = c_int32()
+        call(lib.vmb_selector_matches, self._pointer, array, len(pairs) // 2, byref(yes))
+        return bool(yes.value)
+
+    def __str__(self) -> str:
+        out = c_void_p()
+        call(lib.vmb_selector_to_string, self._pointer, byref(out))
+        return take_text(out)
+
+
+class Spec(_Handle):
+    """A Backup resource. Fields are addressed by their path ("spec.includedNamespaces")."""
+
+    _release = staticmethod(lib.vmb_spec_free)
+
+    def __init__(self, name: Optional[str] = None) -> None:
+        self._pointer = make(lib.vmb_spec_new, _optional(name))
+
+    @classmethod
+    def parse(cls, text: str, source: Optional[str] = None) -> "Spec":
+        """From YAML or JSON."""
+        spec = cls.__new__(cls)
+        data = text.encode()
+        spec._pointer = make(lib.vmb_spec_parse, data, len(data), _optional(source))
+        return spec
+
+    def __getitem__(self, path: str) -> Any:
+        """The value at a path; KeyError when it is unset."""
+        try:
+            return take_json(lib.vmb_spec_get_json, self._pointer, path.encode())
+        except Error as e:
+            if e.code == constants.E_NOT_FOUND:
+                raise KeyError(path) from None
+            raise
+
+    def __setitem__(self, path: str, value: Any) -> None:
+        data = json.dumps(value).encode()
+        call(lib.vmb_spec_set_json, self._pointer, path.encode(), data, len(data))
+
+    def __delitem__(self, path: str) -> None:
+        call(lib.vmb_spec_unset, self._pointer, path.encode())
+
+    def problems(self) -> List[Dict[str, Any]]:
+        """Everything that is wrong, errors and warnings, each with place and remedy."""
+        report, length, slot = c_void_p(), c_size_t(), c_void_p()
+        code = lib.vmb_spec_validate(self._pointer, byref(report), byref(length), byref(slot))
+        lib.vmb_error_free(slot)
+        if code not in (constants.OK, constants.E_INVALID):
+            raise Error(code, "the check failed")
+        return json.loads(take_text(report, length.value))["problems"]
+
+    def to_dict(self) -> Dict[str, Any]:
+        return take_json(lib.vmb_spec_to_json, self._pointer)
+
+
+class Context(_Handle):
+    """Settings, providers and locations. The first run freezes it."""
+
+    _release = staticmethod(lib.vmb_ctx_unref)
+
+    def __init__(self) -> None:
+        self._pointer = make(lib.vmb_ctx_new)
+
+    def set(self, key: str, value: str) -> None:
+        call(lib.vmb_ctx_set, self._pointer, key.encode(), value.encode())
+
+    def use(self, name: str, settings: Optional[Mapping[str, Any]] = None) -> None:
+        """A built-in provider."""
+        data = None if settings is None else json.dumps(settings).encode()
+        call(lib.vmb_ctx_use, self._pointer, name.encode(), data, len(data) if data else 0)
+
+    def add_exec(self, provider: Exec) -> None:
+        call(lib.vmb_ctx_add_exec_provider, self._pointer, byref(exec_vtable(provider)))
+
+    def add_action(self, action: Action) -> None:
+        call(lib.vmb_ctx_add_action_provider, self._pointer, byref(action_vtable(action)))
+
+    def add_store(self, location: str, store: Store, *, prefix: str = "",
+                  default: bool = False) -> None:
+        """A location whose store is written in Python."""
+        call(lib.vmb_ctx_add_store_provider, self._pointer, location.encode(), prefix.encode(),
+             int(default), byref(store_vtable(store)))
+
+    def add_location(self, location: Mapping[str, Any]) -> None:
+        """A BackupStorageLocation."""
+        data = json.dumps(location).encode()
+        call(lib.vmb_ctx_add_location, self._pointer, data, len(data))
+
+    def load_locations(self) -> int:
+        """The BackupStorageLocations of the cluster; how many there were."""
+        count = c_size_t()
+        call(lib.vmb_ctx_load_locations, self._pointer, byref(count))
+        return count.value
+
+    def locations(self, validate: bool = False) -> List[Dict[str, Any]]:
+        return take_json(lib.vmb_ctx_locations_json, self._pointer, int(validate))
+
+
+class Event:
+    """Progress of a run, copied."""
+
+    def __init__(self, pointer: int) -> None:
+        self.kind: int = lib.vmb_event_kind(pointer)
+        self.level: int = lib.vmb_event_level(pointer)
+        self.subject: str = lib.vmb_event_subject(pointer).decode("utf-8", "replace")
+        self.text: str = lib.vmb_event_text(pointer).decode("utf-8", "replace")
+        self.done: int = lib.vmb_event_done(pointer)
+        self.total: int = lib.vmb_event_total(pointer)
+
+
+class Run(_Handle):
+    """One execution of a backup."""
+
+    _release = staticmethod(lib.vmb_run_free)
+
+    def __init__(self, context: Context, spec: Spec,
+                 on_event: Optional[Callable[[Event], None]] = None) -> None:
+        self._pointer = make(lib.vmb_run_new, context._pointer, spec._pointer)
+        self._failure: Optional[BaseException] = None
+        if on_event:
+            def deliver(_user: Any, event: int) -> None:
+                try:
+                    on_event(Event(event))
+                except BaseException as e:  # pylint: disable=broad-except
+                    self._failure = self._failure or e
+            self._callback = _abi.EVENT_FN(deliver)
+            call(lib.vmb_run_set_event_fn, self._pointer, self._callback, None)
+
+    def execute(self) -> str:
+        """Runs to the end and returns the phase; raises Error when the backup failed."""
+        call(lib.vmb_run_execute, self._pointer)
+        if self._failure:
+            raise self._failure
+        return self.phase
+
+    def cancel(self) -> None:
+        """May be called from any thread."""
+        lib.vmb_run_cancel(self._pointer)
+
+    @property
+    def phase(self) -> str:
+        return lib.vmb_run_phase(self._pointer).decode()
+
+    def report(self) -> Dict[str, Any]:
+        return take_json(lib.vmb_run_report_json, self._pointer)
+
+
+class Catalog(_Handle):
+    """What a storage location holds."""
+
+    _release = staticmethod(lib.vmb_catalog_free)
+
+    def __init__(self, context: Context, location: Optional[str] = None) -> None:
+        self._pointer = make(lib.vmb_catalog_open, context._pointer, _optional(location))
+
+    def list(self) -> List[Dict[str, Any]]:
+        return take_json(lib.vmb_catalog_list_json, self._pointer)
+
+    def describe(self, backup: str) -> Dict[str, Any]:
+        return take_json(lib.vmb_catalog_describe_json, self._pointer, backup.encode())
+
+    def read(self, backup: str, file: int) -> bytes:
+        """One of the FILE_ constants, whole."""
+        parts: List[bytes] = []
+
+        def write(_user: Any, data: int, length: int) -> int:
+            try:
+                parts.append(string_at(data, length))
+                return constants.OK
+            except MemoryError:
+                return constants.E_NOMEM
+        callback = _abi.WRITE_FN(write)
+        call(lib.vmb_catalog_read, self._pointer, backup.encode(), file, callback, None)
+        return b"".join(parts)
+
+    def read_item(self, backup: str, resource: str, namespace: Optional[str], name: str
+                  ) -> Dict[str, Any]:
+        """One object out of a backup's archive."""
+        return take_json(lib.vmb_catalog_read_item, self._pointer, backup.encode(),
+                         resource.encode(), _optional(namespace), name.encode())
+
+
+__all__ = ["Action", "ActionResult", "Catalog", "Context", "Error", "Event", "Exec", "Job", "Run",
+           "Selector", "Spec", "Store", "constants", "has_feature", "live_count", "version"]

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C interface as ctypes sees it: vtables, and one line for each function that is used.
+
+Every function gets its types: without them ctypes takes results for `int` and cuts pointers.
+Owned strings come as c_void_p, because c_char_p would lose the pointer that vmb_free() needs.
+"""
+import ctypes
+import os
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_int32, c_int64, c_size_t, c_uint32,
+                    c_void_p)
+
+code = c_int32
+handle = c_void_p
+err_p = POINTER(c_void_p)
+text_out = POINTER(c_void_p)
+size_out = POINTER(c_size_t)
+
+DESTROY = CFUNCTYPE(None, c_void_p)
+
+_HEAD = [
+    ("struct_size", c_size_t),
+    ("api_version", c_uint32),
+    ("flags", c_uint32),
+    ("name", c_char_p),
+    ("user", c_void_p),
+    ("destroy", DESTROY),
+]
+
+
+class ClusterProvider(Structure):
+    """struct vmb_cluster_provider"""
+    DISCOVER = CFUNCTYPE(code, c_void_p, handle, handle, err_p)
+    LIST = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, c_char_p, c_char_p,
+                     c_int64, handle, err_p)
+    GET = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, c_char_p, c_char_p,
+                    handle, err_p)
+    CREATE = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, c_char_p, c_void_p,
+                       c_size_t, handle, err_p)
+    PATCH = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, c_char_p, c_char_p,
+                      c_char_p, c_int32, c_void_p, c_size_t, handle, err_p)
+    REMOVE = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, c_char_p, c_char_p,
+                       err_p)
+    _fields_ = _HEAD + [("discover", DISCOVER), ("list", LIST), ("get", GET), ("create", CREATE),
+                        ("patch", PATCH), ("remove", REMOVE)]
+
+
+class ExecProvider(Structure):
+    """struct vmb_exec_provider"""
+    EXEC = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, POINTER(c_char_p),
+                     c_size_t, handle, handle, POINTER(c_int32), err_p)
+    _fields_ = _HEAD + [("exec", EXEC)]
+
+
+class StoreProvider(Structure):
+    """struct vmb_store_provider"""
+    PUT_BEGIN = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_int64, c_uint32, POINTER(c_void_p),
+                          err_p)
+    PUT_WRITE = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_void_p, c_size_t, err_p)
+    PUT_COMMIT = CFUNCTYPE(code, c_void_p, handle, c_void_p, err_p)
+    PUT_ABORT = CFUNCTYPE(None, c_void_p, c_void_p)
+    GET = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_int64, c_int64, handle, err_p)
+    STAT = CFUNCTYPE(code, c_void_p, handle, c_char_p, POINTER(c_int64), POINTER(c_int64), err_p)
+    LIST = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, handle, err_p)
+    REMOVE = CFUNCTYPE(code, c_void_p, handle, c_char_p, err_p)
+    PRESIGN = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_int64, handle, err_p)
+    _fields_ = _HEAD + [("put_begin", PUT_BEGIN), ("put_write", PUT_WRITE),
+                        ("put_commit", PUT_COMMIT), ("put_abort", PUT_ABORT), ("get", GET),
+                        ("stat", STAT), ("list", LIST), ("remove", REMOVE), ("presign", PRESIGN)]
+
+
+class SnapshotProvider(Structure):
+    """struct vmb_snapshot_provider"""
+    BID = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_size_t, POINTER(c_int32), err_p)
+    BEGIN = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_size_t, POINTER(c_void_p), err_p)
+    POLL = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_int64, POINTER(c_int32), err_p)
+    DESCRIBE = CFUNCTYPE(code, c_void_p, handle, c_void_p, handle, err_p)
+    FINISH = CFUNCTYPE(code, c_void_p, handle, c_void_p, err_p)
+    OP_FREE = CFUNCTYPE(None, c_void_p, c_void_p)
+    _fields_ = _HEAD + [("bid", BID), ("begin", BEGIN), ("poll", POLL), ("describe", DESCRIBE),
+                        ("finish", FINISH), ("cancel", FINISH), ("op_free", OP_FREE)]
+
+
+class ActionProvider(Structure):
+    """struct vmb_action_provider"""
+    BACKUP = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_void_p, c_size_t, handle,
+                       err_p)
+    _fields_ = _HEAD + [("applies_to", c_char_p), ("backup", BACKUP)]
+
+
+VTABLES = {
+    "vmb_cluster_provider": ClusterProvider,
+    "vmb_exec_provider": ExecProvider,
+    "vmb_store_provider": StoreProvider,
+    "vmb_snapshot_provider": SnapshotProvider,
+    "vmb_action_provider": ActionProvider,
+}
+
+LOG_FN = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
+EVENT_FN = CFUNCTYPE(None, c_void_p, handle)
+WRITE_FN = CFUNCTYPE(code, c_void_p, c_void_p, c_size_t)
+
+# name: (result, arguments…)
+SIGNATURES = {
+    "vmb_error_code": (code, handle),
+    "vmb_error_message": (c_char_p, handle),
+    "vmb_error_flags": (c_uint32, handle),
+    "vmb_error_free": (None, handle),
+    "vmb_error_set": (None, err_p, code, c_uint32, c_char_p),
+    "vmb_code_name": (c_char_p, code),
+    "vmb_free": (None, c_void_p),
+    "vmb_version_number": (c_uint32,),
+    "vmb_version_string": (c_char_p,),
+    "vmb_has_feature": (c_int32, c_char_p),
+    "vmb_selector_parse": (code, c_char_p, POINTER(handle), err_p),
+    "vmb_selector_from_json": (code, c_char_p, c_size_t, POINTER(handle), err_p),
+    "vmb_selector_matches": (code, handle, POINTER(c_char_p), c_size_t, POINTER(c_int32), err_p),
+    "vmb_selector_to_string": (code, handle, text_out, err_p),
+    "vmb_selector_free": (None, handle),
+    "vmb_spec_new": (code, c_char_p, POINTER(handle), err_p),
+    "vmb_spec_parse": (code, c_char_p, c_size_t, c_char_p, POINTER(handle), err_p),
+    "vmb_spec_clone": (code, handle, POINTER(handle), err_p),
+    "vmb_spec_free": (None, handle),
+    "vmb_spec_validate": (code, handle, text_out, size_out, err_p),
+    "vmb_spec_to_json": (code, handle, text_out, size_out, err_p),
+    "vmb_spec_get_json": (code, handle, c_char_p, text_out, size_out, err_p),
+    "vmb_spec_set_json": (code, handle, c_char_p, c_char_p, c_size_t, err_p),
+    "vmb_spec_set_string": (code, handle, c_char_p, c_char_p, err_p),
+    "vmb_spec_set_bool": (code, handle, c_char_p, c_int32, err_p),
+    "vmb_spec_set_int": (code, handle, c_char_p, c_int64, err_p),
+    "vmb_spec_set_duration_ns": (code, handle, c_char_p, c_int64, err_p),
+    "vmb_spec_add_string": (code, handle, c_char_p, c_char_p, err_p),
+    "vmb_spec_set_entry": (code, handle, c_char_p, c_char_p, c_char_p, err_p),
+    "vmb_spec_unset": (code, handle, c_char_p, err_p),
+    "vmb_ctx_new": (code, POINTER(handle), err_p),
+    "vmb_ctx_ref": (handle, handle),
+    "vmb_ctx_unref": (None, handle),
+    "vmb_ctx_set": (code, handle, c_char_p, c_char_p, err_p),
+    "vmb_ctx_set_log": (code, handle, LOG_FN, c_void_p, DESTROY, err_p),
+    "vmb_ctx_use": (code, handle, c_char_p, c_char_p, c_size_t, err_p),
+    "vmb_ctx_add_cluster_provider": (code, handle, POINTER(ClusterProvider), err_p),
+    "vmb_ctx_add_exec_provider": (code, handle, POINTER(ExecProvider), err_p),
+    "vmb_ctx_add_snapshot_provider": (code, handle, POINTER(SnapshotProvider), err_p),
+    "vmb_ctx_add_action_provider": (code, handle, POINTER(ActionProvider), err_p),
+    "vmb_ctx_add_location": (code, handle, c_char_p, c_size_t, err_p),
+    "vmb_ctx_add_store_provider": (code, handle, c_char_p, c_char_p, c_int32,
+                                   POINTER(StoreProvider), err_p),
+    "vmb_ctx_load_locations": (code, handle, size_out, err_p),
+    "vmb_ctx_locations_json": (code, handle, c_int32, text_out, size_out, err_p),
+    "vmb_run_new": (code, handle, handle, POINTER(handle), err_p),
+    "vmb_run_execute": (code, handle, err_p),
+    "vmb_run_cancel": (None, handle),
+    "vmb_run_phase": (c_char_p, handle),
+    "vmb_run_report_json": (code, handle, text_out, size_out, err_p),
+    "vmb_run_free": (None, handle),
+    "vmb_run_fd": (c_int32, handle),
+    "vmb_run_next_event": (code, handle, POINTER(handle), err_p),
+    "vmb_run_set_event_fn": (code, handle, EVENT_FN, c_void_p, err_p),
+    "vmb_event_kind": (c_int32, handle),
+    "vmb_event_level": (c_int32, handle),
+    "vmb_event_subject": (c_char_p, handle),
+    "vmb_event_text": (c_char_p, handle),
+    "vmb_event_done": (c_int64, handle),
+    "vmb_event_total": (c_int64, handle),
+    "vmb_event_free": (None, handle),
+    "vmb_catalog_open": (code, handle, c_char_p, POINTER(handle), err_p),
+    "vmb_catalog_free": (None, handle),
+    "vmb_catalog_list_json": (code, handle, text_out, size_out, err_p),
+    "vmb_catalog_describe_json": (code, handle, c_char_p, text_out, size_out, err_p),
+    "vmb_catalog_read": (code, handle, c_char_p, c_int32, WRITE_FN, c_void_p, err_p),
+    "vmb_catalog_read_item": (code, handle, c_char_p, c_char_p, c_char_p, c_char_p, text_out,
+                              size_out, err_p),
+    "vmb_job_cancelled": (c_int32, handle),
+    "vmb_job_remaining_ns": (c_int64, handle),
+    "vmb_job_log": (None, handle, c_int32, c_char_p),
+    "vmb_job_backup_name": (c_char_p, handle),
+    "vmb_sink_write": (code, handle, c_char_p, c_size_t, err_p),
+    "vmb_item_sink_push": (code, handle, c_char_p, c_size_t, err_p),
+    "vmb_key_sink_push": (code, handle, c_char_p, c_int64, c_int64, c_int32, err_p),
+    "vmb_action_result_set_item": (code, handle, c_char_p, c_size_t, err_p),
+    "vmb_action_result_add_related": (code, handle, c_char_p, c_char_p, c_char_p, c_char_p,
+                                      c_uint32, err_p),
+    "vmb_action_result_skip": (None, handle),
+}
+
+
+def load() -> ctypes.CDLL:
+    """The library: $LIBVMBACKUP (a path), or what the loader finds."""
+    lib = ctypes.CDLL(os.environ.get("LIBVMBACKUP") or "libvmbackup.so.0")
+    for name, (result, *arguments) in SIGNATURES.items():
+        function = getattr(lib, name)
+        function.restype = result
+        function.argtypes = arguments
+    return lib
+
+
+lib = load()
