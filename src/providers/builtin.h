@@ -9,8 +9,8 @@
 
 #include "codec/json.h"
 
-/* {"kubeconfig","context","namespace","qps","burst","prefetch","userAgent"}; settings may be NULL.
- * exec_out may be NULL. Both vtables share one client. */
+/* {"kubeconfig","context","namespace","qps","burst","prefetch","compression","userAgent"}; settings
+ * may be NULL. exec_out may be NULL. Both vtables share one client. */
 vmb_code vmbi_cluster_kube_new(const vmbi_json *settings, vmb_cluster_provider *out,
                                vmb_exec_provider *exec_out, vmb_error **err);
 /* {"path"}: a folder of *.yaml, *.yml, *.json manifests, read recursively in byte order. */
