@@ -186,10 +186,22 @@ static vmb_code build_new_style(builder *b)
     return code;
 }
 
+static bool is_list(const vmbi_json *v)
+{
+    return vmbi_json_is_null(v) || vmbi_json_is_array(v);
+}
+
 static vmb_code build_resources(builder *b)
 {
     const vmbi_json *spec = b->in->spec;
     const vmbi_json *cluster = vmbi_json_get(spec, "includeClusterResources");
+    const vmbi_json *in = vmbi_json_get(spec, "includedResources");
+    const vmbi_json *ex = vmbi_json_get(spec, "excludedResources");
+
+    if (!is_list(in) || !is_list(ex)) {
+        return vmbi_fail(b->err, VMB_E_INVALID, "spec.%s: must be a list of strings",
+                         is_list(in) ? "excludedResources" : "includedResources");
+    }
 
     if (!vmbi_json_is_null(cluster) && !vmbi_json_is_bool(cluster)) {
         return vmbi_fail(b->err, VMB_E_INVALID,
@@ -198,9 +210,8 @@ static vmb_code build_resources(builder *b)
     if (vmbi_json_is_bool(cluster)) {
         b->f->cluster_scope = vmbi_json_bool(cluster, false) ? VMBI_CLUSTER_YES : VMBI_CLUSTER_NO;
     }
-    b->f->old_style = vmbi_json_is_bool(cluster) ||
-                      vmbi_json_len(vmbi_json_get(spec, "includedResources")) > 0 ||
-                      vmbi_json_len(vmbi_json_get(spec, "excludedResources")) > 0;
+    b->f->old_style =
+        vmbi_json_is_bool(cluster) || vmbi_json_len(in) > 0 || vmbi_json_len(ex) > 0;
     if (b->f->old_style && b->in->policy != NULL) {
         vmbi_problems_add(b->problems, true, "spec.resourcePolicy",
                           "use the included and excluded lists by scope instead",
