@@ -7,7 +7,12 @@ from . import Part, register
 
 CRDS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "crds")
 
-# user -> group; the token of each is "<user>-token". What the groups may do is in start().
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+READ, WRITE = ["get", "list", "watch"], ["create", "update", "patch", "delete"]
+CUSTOM = ["kubevirt.io", "cdi.kubevirt.io", "instancetype.kubevirt.io", "k8s.cni.cncf.io",
+          "snapshot.storage.k8s.io", "velero.io"]
+# user -> group; the token of each is "<user>-token". Rights: admin all, viewer reads (but no
+# Secrets), editor writes in namespaces, nobody none.
 USERS = {"admin": "system:masters", "viewer": "viewers", "editor": "editors", "nobody": "nobodies"}
 
 
@@ -105,14 +110,25 @@ class ApiServer(Part):
 
     def prepare(self):
         rig = self.rig
-        for role, group in (("view", "viewers"), ("edit", "editors")):
-            rig.api("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-                "metadata": {"name": "rig-" + group},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                            "name": role},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
-                              "name": group}]})
+        # The roles view and edit are put together by a controller; here stand what they would
+        # be put together from, and the rights on the custom resources.
+        for role, group, verbs in (("view", "viewers", READ), ("edit", "editors", READ + WRITE)):
+            rig.api("POST", RBAC + "/clusterroles", {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                "metadata": {"name": "rig-" + role},
+                "rules": [{"apiGroups": CUSTOM, "resources": ["*"], "verbs": verbs},
+                          {"apiGroups": [""], "resources": ["namespaces"], "verbs": READ}]})
+            for name in {"rig-" + role, "system:aggregate-to-" + role, "system:aggregate-to-view"}:
+                rig.api("POST", RBAC + "/clusterrolebindings", {
+                    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                    "metadata": {"name": "%s:%s" % (group, name)},
+                    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                                "name": name},
+                    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
+                                  "name": group}]})
+        for user in ("viewer", "editor"):  # the authorizer learns of the bindings a bit later
+            rig.wait(lambda: rig.api("GET", "/api/v1/namespaces/default/pods?limit=1",
+                                     token=rig.tokens[user]), 20, "rights of " + user)
         if rig.crds and os.path.isdir(CRDS):
             rig.apply(CRDS)
         if rig.velero_crds:
