@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the example programs of every language against examples/demo-cluster.
+
+usage: bindings.py BUILD
+"""
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+from support import CLUSTER, EXAMPLES, Suite, install, run, seen
+
+suite = Suite()
+
+
+def c_programs(build, folder):
+    programs = os.path.join(build, "examples")
+
+    def example(name, *args, **kwargs):
+        return run([os.path.join(programs, name), *args], **kwargs)
+
+    done = example("01_match_labels", "app=db,tier in (fe,be)", "app", "db", "tier", "be")
+    suite.check("01: labels match", done.returncode == 0 and done.stdout == "match\n", seen(done))
+    done = example("01_match_labels", "app=db,tier in (fe,be)", "app", "db")
+    suite.check("01: labels do not match", done.stdout == "no match\n", seen(done))
+    done = example("01_match_labels", "app in db")
+    suite.check("01: a bad selector is explained", done.returncode == 1 and "app" in done.stderr,
+                seen(done))
+
+    done = example("02_validate_spec", os.path.join(EXAMPLES, "demo-backup.yaml"))
+    suite.check("02: a good spec", done.returncode == 0 and "ttl: 720h0m0s" in done.stdout,
+                seen(done))
+    bad = os.path.join(folder, "bad.yaml")
+    with open(bad, "w", encoding="utf-8") as f:
+        f.write("metadata: {name: x}\nspec:\n  ttl: soon\n  includedNamespaces: ['<ns>']\n")
+    done = example("02_validate_spec", bad)
+    report = json.loads(done.stdout.splitlines()[0]) if done.stdout else {"problems": []}
+    suite.check("02: both problems of a bad spec come at once", done.returncode == 1 and
+                {"spec.ttl"} <= {p["field"] for p in report["problems"]} and
+                len(report["problems"]) >= 2, seen(done))
+
+    work = os.path.join(folder, "three")
+    os.makedirs(os.path.join(work, "examples"))
+    os.symlink(CLUSTER, os.path.join(work, "examples", "demo-cluster"))
+    done = example("03_backup", cwd=work)
+    suite.check("03: ten lines back up", done.stdout == "Completed\n", seen(done))
+
+    done = example("04_event_loop", CLUSTER, os.path.join(folder, "four"))
+    suite.check("04: events reach the loop", done.returncode == 0 and
+                "ended as Completed" in done.stdout and "phase InProgress" in done.stdout and
+                "stored " in done.stdout, seen(done))
+
+    done = example("05_custom_store", CLUSTER)
+    suite.check("05: a store in memory", done.returncode == 0 and
+                done.stdout.startswith("Completed\n") and
+                json.loads(done.stdout.splitlines()[1])[0]["metadata"]["name"] == "in-memory",
+                seen(done))
+    snapshots(example, folder)
+    actions(example, build, folder)
+
+
+def snapshots(example, folder):
+    volumes = os.path.join(folder, "volumes")
+    os.makedirs(volumes)
+    content = os.urandom(300000)
+    with open(os.path.join(volumes, "other.cache.img"), "wb") as f:
+        f.write(content)
+    done = example("06_custom_snapshot", CLUSTER, os.path.join(folder, "six"), volumes)
+    copy = os.path.join(volumes, "other.cache.snapshots.snap")
+    suite.check("06: the snapshot provider's volume is cut", done.returncode == 0 and
+                "Completed" in done.stdout and os.path.exists(copy), seen(done))
+    if os.path.exists(copy):
+        with open(copy, "rb") as f:
+            suite.check("06: the snapshot holds the volume's bytes", f.read() == content)
+
+
+def actions(example, build, folder):
+    store = os.path.join(folder, "seven")
+    done = example("07_custom_action", CLUSTER, store)
+    suite.check("07: the action runs", done.returncode == 0 and done.stdout == "Completed\n",
+                seen(done))
+    vmbackup = os.path.join(build, "examples", "vmbackup", "vmbackup")
+    archive = run([vmbackup, "download", "action", "--store-dir", store, "-o",
+                   os.path.join(folder, "seven.tar.gz")])
+    text = run(["tar", "-xzOf", os.path.join(folder, "seven.tar.gz")]).stdout
+    suite.check("07: objects are stamped", '"example.org/backup":"action"' in text, seen(archive))
+
+
+def cxx(build, folder):
+    program = os.path.join(build, "examples", "cxx_backup")
+    if not os.path.exists(program):
+        suite.skip("needs a C++ compiler")
+        return
+    done = run([program, CLUSTER, os.path.join(folder, "cxx")])
+    suite.check("C++: backs up with its own exec provider", done.returncode == 0 and
+                "virt-freezer --freeze" in done.stdout and "Completed, 2 hooks" in done.stdout,
+                seen(done))
+
+
+def leaks_of(text):
+    """Records of definite leaks in which the library takes part."""
+    found = []
+    for record in re.split(r"==\d+== \n", text):
+        if "definitely lost in loss record" in record and "libvmbackup" in record:
+            found.append(record)
+    return found
+
+
+def python(env):
+    folder = os.path.join(EXAMPLES, "python")
+    demo = [os.path.join(folder, "demo.py"), CLUSTER]
+    env = dict(env, PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1")
+    done = run([sys.executable, *demo], env=env)
+    suite.check("Python: store, exec and action in Python", done.returncode == 0 and
+                "hook: /usr/bin/virt-freezer --freeze" in done.stdout and
+                "providers left: 0" in done.stdout, seen(done))
+    done = run([sys.executable, "-c", FAULTS], env=env)
+    suite.check("Python: exceptions in providers become errors", done.returncode == 0, seen(done))
+    interpreter = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+    if not shutil.which("valgrind"):
+        suite.skip("needs valgrind")
+        return
+    done = run(["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full",
+                "--errors-for-leak-kinds=none", "--num-callers=30", interpreter, *demo],
+               timeout=280, env=dict(env, PYTHONMALLOC="malloc"))
+    suite.check("Python under valgrind: no bad access", done.returncode == 0, seen(done)[-6000:])
+    leaks = leaks_of(done.stderr)
+    suite.check("Python under valgrind: the library leaks nothing", not leaks, "\n".join(leaks))
+
+
+FAULTS = """
+import sys
+import vmbackup
+from vmbackup import constants
+
+class Broken(vmbackup.Store):
+    def put(self, job, key, data, if_absent): raise RuntimeError("no more room on tape")
+    def get(self, job, key): raise KeyError(key)
+    def keys(self, job, prefix): return []
+    def remove(self, job, key): pass
+
+context = vmbackup.Context()
+context.use("cluster.dir", {"path": "%s"})
+context.add_store("broken", Broken(), default=True)
+spec = vmbackup.Spec("faulty")
+spec["spec.includedNamespaces"] = ["other"]
+run = vmbackup.Run(context, spec)
+try:
+    run.execute()
+    sys.exit("the run did not fail")
+except vmbackup.Error as e:
+    assert "no more room on tape" in str(e), e
+assert run.phase == "Failed", run.phase
+try:
+    vmbackup.Selector("app in db")
+    sys.exit("the selector was accepted")
+except vmbackup.Error as e:
+    assert e.code == constants.E_PARSE, e
+try:
+    spec["spec.noSuchField"] = 1
+    sys.exit("the field was accepted")
+except vmbackup.Error as e:
+    assert e.code == constants.E_ARG, e
+run.close()
+context.close()
+assert vmbackup.live_count() == 0
+""" % CLUSTER
+
+
+def go(env, folder):
+    if not shutil.which("go"):
+        suite.skip("needs Go")
+        return
+    program = os.path.join(folder, "go-demo")
+    env = dict(env, CGO_ENABLED="1", GOFLAGS="-mod=mod", GOTOOLCHAIN="local")
+    module = os.path.join(EXAMPLES, "go")
+    done = run(["go", "build", "-o", program, "./demo"], cwd=module, env=env, timeout=280)
+    if not suite.check("Go: builds with pkg-config", done.returncode == 0, seen(done)):
+        return
+    done = run([program, CLUSTER], env=env)
+    suite.check("Go: store and exec in Go", done.returncode == 0 and "true false" in done.stdout
+                and "hook: /usr/bin/virt-freezer --freeze" in done.stdout and
+                "providers left: 0" in done.stdout, seen(done))
+    done = run([program, CLUSTER], env=dict(env, GODEBUG="cgocheck=1", GOGC="1"))
+    suite.check("Go: the same with a busy collector", done.returncode == 0, seen(done))
+
+
+def main():
+    build = os.path.abspath(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder:
+        env = install(build, os.path.join(folder, "root"))
+        c_programs(build, folder)
+        cxx(build, folder)
+        python(env)
+        go(env, folder)
+    suite.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the vmbackup command on the directory cluster and the directory store.
+
+usage: cli.py BUILD
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+
+from support import CLUSTER, EXAMPLES, Suite, run, seen
+
+suite = Suite()
+DEMO = os.path.join(EXAMPLES, "demo-backup.yaml")
+COMMANDS = ["backup", "get", "describe", "logs", "download", "location get", "validate", "version"]
+
+
+class Cli:
+    def __init__(self, build, folder):
+        self.program = os.path.join(build, "examples", "vmbackup", "vmbackup")
+        self.folder = folder
+        self.store = os.path.join(folder, "store")
+        self.cluster = ["--cluster-dir", CLUSTER]
+        self.where = ["--store-dir", self.store]
+        self.hooks = ["--exec-command", os.path.join(EXAMPLES, "demo-exec.sh")]
+
+    def __call__(self, *args, **kwargs):
+        return run([self.program, *args], **kwargs)
+
+    def file(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def stored(self, name):
+        """The Backup resource as `get -o json` gives it."""
+        return json.loads(self("get", name, "-o", "json", *self.where).stdout)
+
+
+def help_texts(cli):
+    done = cli("--help")
+    suite.check("help lists every command", done.returncode == 0 and
+                all(c.split()[0] in done.stdout for c in COMMANDS), seen(done))
+    for command in COMMANDS:
+        done = cli(*command.split(), "--help")
+        suite.check(f"help of {command}", done.returncode == 0 and "Usage:" in done.stdout and
+                    "--help" in done.stdout, seen(done))
+    done = cli("version")
+    suite.check("version", re.match(r"vmbackup \d+\.\d+\.\d+ \(library", done.stdout), seen(done))
+
+
+def usage_errors(cli):
+    for args, words in [
+            ([], "Usage:"),
+            (["bakcup"], 'did you mean "backup"'),
+            (["backup", "create", "x", "--include-namespace", "a"],
+             "did you mean --include-namespaces"),
+            (["backup"], "no backup is named"),
+            (["backup", "create", "a", "b"], "takes one name"),
+            (["backup", "create", "x", "--snapshot-volumes=maybe"], "--snapshot-volumes=true"),
+            (["backup", "create", "x", "--labels", "novalue", *cli.cluster, *cli.where],
+             "KEY=VALUE"),
+            (["backup", "create", "x", "-l", "app in db", *cli.cluster, *cli.where], "app"),
+            (["backup", "create", "x", "--ttl"], "needs a value"),
+            (["get", "-o", "xml", *cli.where], "table, json or yaml"),
+            (["describe", *cli.where], "vmbackup describe NAME"),
+            (["get", "--set", "no-such=1", *cli.where], "no-such"),
+            (["backup", "create", "x", "--cluster-dir", "a", "--context", "b", *cli.where],
+             "exclude each other"),
+    ]:
+        done = cli(*args)
+        suite.check("usage: vmbackup " + " ".join(args)[:50], done.returncode == 2 and
+                    words in done.stderr, seen(done))
+
+
+def backups(cli):
+    report = os.path.join(cli.folder, "report.json")
+    done = cli("backup", "-f", DEMO, *cli.cluster, *cli.where, *cli.hooks, "--report", report)
+    suite.check("backup from a file", done.returncode == 0 and
+                "backup demo: Completed" in done.stdout, seen(done))
+    suite.check("progress goes to standard error, a line each", "phase InProgress\n" in done.stderr
+                and "stored " in done.stderr and "\r" not in done.stderr, seen(done))
+    suite.check("the hooks ran by the program", done.stderr.count("hook shop/") == 2, seen(done))
+    with open(report, encoding="utf-8") as f:
+        doc = json.load(f)
+    suite.check("the report is written", doc.get("kind") == "RunReport" and
+                doc["backup"]["status"]["phase"] == "Completed", json.dumps(doc)[:2000])
+    done = cli("backup", "-f", DEMO, *cli.cluster, *cli.where, *cli.hooks)
+    suite.check("a second backup of the name is refused", done.returncode == 1 and
+                "demo" in done.stderr, seen(done))
+    done = cli("backup", "create", "flags", "--include-namespaces", "shop,other",
+               "--exclude-resources", "secrets", "-l", "app in (web,reports),!gone", "--ttl", "1h",
+               "--labels", "team=a,stage=test", "--annotations", "example.org/x=y",
+               "--ordered-resources", "pods=other/a,other/b;persistentvolumes=x",
+               "--snapshot-volumes=false", "-n", "openshift-adp", "--quiet", "-o", "json",
+               *cli.cluster, *cli.where, *cli.hooks)
+    suite.check("backup from flags", done.returncode == 0, seen(done))
+    spec = cli.stored("flags")
+    suite.check("the flags reach the spec", done.returncode == 0 and
+                spec["spec"]["includedNamespaces"] == ["shop", "other"] and
+                spec["spec"]["excludedResources"] == ["secrets"] and
+                spec["spec"]["labelSelector"]["matchExpressions"][0]["operator"] in
+                ("In", "DoesNotExist") and
+                spec["spec"]["orderedResources"]["pods"] == "other/a,other/b" and
+                spec["spec"]["snapshotVolumes"] is False and
+                spec["metadata"]["labels"]["stage"] == "test" and
+                spec["metadata"]["namespace"] == "openshift-adp", json.dumps(spec, indent=1))
+    done = cli("backup", "create", "either", "--or-selector", "app=web or app=reports",
+               "--snapshot-volumes=false", *cli.cluster, *cli.where, *cli.hooks)
+    suite.check("alternatives", done.returncode == 0 and
+                len(cli.stored("either")["spec"]["orLabelSelectors"]) == 2, seen(done))
+    failing = cli.file("fail.sh", "#!/bin/sh\necho no guest >&2\nexit 3\n")
+    os.chmod(failing, 0o755)
+    done = cli("backup", "-f", DEMO, "partial", *cli.cluster, *cli.where, "--exec-command", failing)
+    suite.check("a failed hook ends in exit code 3", done.returncode == 3 and
+                "PartiallyFailed" in done.stdout and "3" in done.stderr, seen(done))
+
+
+def reading(cli):
+    done = cli("get", *cli.where)
+    suite.check("get lists", done.returncode == 0 and done.stdout.startswith("NAME ") and
+                "STORAGE LOCATION" in done.stdout and
+                re.search(r"^demo +Completed +0 +0 ", done.stdout, re.M), seen(done))
+    done = cli("backup", "get", "demo", "-o", "yaml", *cli.where)
+    suite.check("get prints YAML", done.returncode == 0 and
+                re.search(r"^  name: demo$", done.stdout, re.M) and
+                'ttl: "720h0m0s"' in done.stdout, seen(done))
+    back = cli.file("back.yaml", done.stdout)
+    done = cli("validate", "-f", back)
+    suite.check("the YAML can be read again", done.returncode == 0, seen(done))
+    done = cli("describe", "demo", "--details", *cli.where)
+    suite.check("describe", done.returncode == 0 and "Phase:  Completed" in done.stdout and
+                "kubevirt.io/v1/VirtualMachine" in done.stdout and "- shop/web" in done.stdout,
+                seen(done))
+    done = cli("logs", "demo", *cli.where)
+    suite.check("logs", done.returncode == 0 and "level=info" in done.stdout, seen(done)[:2000])
+    target = os.path.join(cli.folder, "demo.tar.gz")
+    done = cli("download", "demo", "-o", target, *cli.where)
+    with tarfile.open(target) as archive:
+        names = archive.getnames()
+    suite.check("download", done.returncode == 0 and
+                "resources/virtualmachines.kubevirt.io/namespaces/shop/web.json" in names,
+                "\n".join(names))
+    done = cli("download", "demo", "-o", target, *cli.where)
+    suite.check("download overwrites nothing", done.returncode == 1 and "--force" in done.stderr,
+                seen(done))
+    for command in ("get", "describe", "logs", "download"):
+        done = cli(command, "nowhere", *cli.where, cwd=cli.folder)
+        suite.check(f"{command} of an unknown backup", done.returncode == 1 and
+                    "nowhere" in done.stderr and
+                    not os.path.exists(os.path.join(cli.folder, "nowhere-data.tar.gz")), seen(done))
+
+
+def locations(cli):
+    second = cli.file("second.yaml", f"""
+apiVersion: velero.io/v1
+kind: BackupStorageLocation
+metadata: {{name: second}}
+spec:
+  provider: vmbackup.io/dir
+  config: {{path: {cli.folder}/no/such/folder}}
+""")
+    done = cli("location", "get", *cli.where)
+    suite.check("location get", done.returncode == 0 and
+                done.stdout.splitlines()[0].split("  ")[0] == "NAME" and
+                re.search(r"^default .*true$", done.stdout, re.M), seen(done))
+    done = cli("location", "get", "--validate", *cli.where, "--location-file", second)
+    lines = done.stdout.splitlines()
+    suite.check("location get --validate", lines and
+                re.match(r"NAME +PHASE +LAST VALIDATED +AGE +DEFAULT$", lines[0]) and
+                re.search(r"^default +Available +\d+s ", done.stdout, re.M), seen(done))
+    done = cli("backup", "create", "x", "--storage-location", "third", *cli.cluster, *cli.where)
+    suite.check("an unknown location", done.returncode == 1 and "third" in done.stderr, seen(done))
+
+
+def validation(cli):
+    bad = cli.file("bad.yaml", """apiVersion: velero.io/v1
+kind: Backup
+metadata:
+  name: bad
+spec:
+  ttl: soon
+  labelSelector: {matchLabels: {a: b}}
+  orLabelSelectors: [{matchLabels: {c: d}}]
+""")
+    done = cli("validate", "-f", bad)
+    suite.check("validate shows every problem with its place", done.returncode == 1 and
+                re.search(r"bad\.yaml:6:\d+: error: spec\.ttl: ", done.stdout) and
+                "orLabelSelectors" in done.stdout, seen(done))
+    done = cli("backup", "-f", bad, *cli.cluster, *cli.where)
+    suite.check("backup refuses it before anything is stored", done.returncode == 1 and
+                "spec.ttl" in done.stderr and not os.path.exists(
+                    os.path.join(cli.store, "backups", "bad")), seen(done))
+    done = cli("validate", "-f", cli.file("broken.yaml", "spec:\n  includedResources: []\n  - a\n"))
+    suite.check("a syntax error has its place", done.returncode == 1 and
+                re.search(r"broken\.yaml:\d+:\d+", done.stderr), seen(done))
+    done = cli("validate", "-f", os.path.join(cli.folder, "absent.yaml"))
+    suite.check("a missing file", done.returncode == 1 and "No such file" in done.stderr,
+                seen(done))
+
+
+def interrupts(cli):
+    """Ctrl-C during a hook that does not end: the run is cancelled and cleaned up."""
+    slow = cli.file("slow.sh", f"#!/bin/sh\ntouch {cli.folder}/began\nexec sleep 60\n")
+    os.chmod(slow, 0o755)
+    process = subprocess.Popen(
+        [cli.program, "backup", "-f", DEMO, "stopped", *cli.cluster, *cli.where,
+         "--exec-command", slow], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while not os.path.exists(os.path.join(cli.folder, "began")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    try:
+        out, err = process.communicate(timeout=45)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+    suite.check("an interrupt cancels", process.returncode == 1 and "cancel" in err,
+                f"{process.returncode} after {time.monotonic() - started:.1f} s\n{out}{err}")
+    suite.check("and leaves no backup", not os.path.exists(
+        os.path.join(cli.store, "backups", "stopped", "velero-backup.json")))
+
+
+def main():
+    build = os.path.abspath(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder:
+        cli = Cli(build, folder)
+        help_texts(cli)
+        usage_errors(cli)
+        backups(cli)
+        reading(cli)
+        locations(cli)
+        validation(cli)
+        interrupts(cli)
+    suite.finish()
+
+
+if __name__ == "__main__":
+    main()
