@@ -34,20 +34,18 @@ static json_t *unconst(const vmbi_json *v)
 
 /* Parsing. */
 
-static vmb_code fail_at(vmb_error **err, vmb_code code, const char *what, const char *text,
-                        const char *at, const char *why)
+/* Place of a byte of the text. */
+static void locate(const char *text, const char *at, int *line, int *column)
 {
-    int line = 1, column = 1;
-
+    *column = 1;
     for (const char *p = text; p < at; p++) {
         if (*p == '\n') {
-            line++;
-            column = 1;
+            *line += 1;
+            *column = 1;
         } else if (((unsigned char)*p & 0xc0) != 0x80) {
-            column++;
+            *column += 1;
         }
     }
-    return vmbi_fail(err, code, "%s: line %d column %d: %s", what, line, column, why);
 }
 
 /* Behind a string that opened before p; end when it is not closed. */
@@ -119,7 +117,8 @@ static void copy_with_reals(const char *text, size_t len, vmbi_buf *out)
 
 /* jansson quotes the text near an error. Documents may hold secrets: of that only the key that
  * stands twice is kept. */
-static vmb_code fail_parse(vmb_error **err, const char *what, const json_error_t *e)
+static vmb_code fail_parse(vmb_error **err, const char *what, int first_line,
+                           const json_error_t *e)
 {
     const char *near = strstr(e->text, " near '");
     size_t n = strlen(e->text);
@@ -130,12 +129,12 @@ static vmb_code fail_parse(vmb_error **err, const char *what, const json_error_t
     if (near != NULL && json_error_code(e) != json_error_duplicate_key) {
         n = (size_t)(near - e->text);
     }
-    return vmbi_fail(err, VMB_E_PARSE, "%s: line %d column %d: %.*s", what, e->line,
-                     e->column > 0 ? e->column : 1, (int)n, e->text);
+    return vmbi_fail(err, VMB_E_PARSE, "%s: line %d column %d: %.*s", what,
+                     e->line + first_line - 1, e->column > 0 ? e->column : 1, (int)n, e->text);
 }
 
-vmb_code vmbi_json_parse(const char *text, size_t len, const char *what, vmbi_json **out,
-                         vmb_error **err)
+vmb_code vmbi_json_parse_from(const char *text, size_t len, const char *what, int first_line,
+                              vmbi_json **out, vmb_error **err)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
     const char *deep = find_too_deep(text, len);
@@ -143,7 +142,11 @@ vmb_code vmbi_json_parse(const char *text, size_t len, const char *what, vmbi_js
     json_t *v;
 
     if (deep != NULL) {
-        return fail_at(err, VMB_E_LIMIT, what, text, deep, "nested too deeply");
+        int column;
+
+        locate(text, deep, &first_line, &column);
+        return vmbi_fail(err, VMB_E_LIMIT, "%s: line %d column %d: nested too deeply", what,
+                         first_line, column);
     }
     prepare();
     memset(&e, 0, sizeof(e)); /* jansson leaves it alone when memory is out */
@@ -160,10 +163,16 @@ vmb_code vmbi_json_parse(const char *text, size_t len, const char *what, vmbi_js
         vmbi_buf_free(&copy);
     }
     if (v == NULL) {
-        return e.text[0] == '\0' ? vmbi_fail_nomem(err) : fail_parse(err, what, &e);
+        return e.text[0] == '\0' ? vmbi_fail_nomem(err) : fail_parse(err, what, first_line, &e);
     }
     *out = v;
     return VMB_OK;
+}
+
+vmb_code vmbi_json_parse(const char *text, size_t len, const char *what, vmbi_json **out,
+                         vmb_error **err)
+{
+    return vmbi_json_parse_from(text, len, what, 1, out, err);
 }
 
 void vmbi_json_free(vmbi_json *v)

@@ -19,6 +19,9 @@ enum { VMBI_JSON_MAX_DEPTH = 128 };
  * become reals. */
 vmb_code vmbi_json_parse(const char *text, size_t len, const char *what, vmbi_json **out,
                          vmb_error **err);
+/* The same for a piece of a larger text: lines in messages count from first_line. */
+vmb_code vmbi_json_parse_from(const char *text, size_t len, const char *what, int first_line,
+                              vmbi_json **out, vmb_error **err);
 void vmbi_json_free(vmbi_json *v); /* gives one reference back; NULL allowed */
 vmbi_json *vmbi_json_ref(vmbi_json *v);
 vmbi_json *vmbi_json_copy(const vmbi_json *v); /* deep; NULL when memory is out */
