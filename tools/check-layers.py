@@ -22,6 +22,8 @@ MAY_INCLUDE = {
 }
 # The one header through which api/ composes the built-in providers.
 COMPOSITION = "providers/builtin.h"
+# What several built-in providers share.
+COMMON = "providers/common"
 # start of a system include -> folders that may use it
 LIBRARIES = {
     "jansson.h": ["src/codec"],
@@ -60,7 +62,8 @@ def quoted_problem(path, floor, name):
     if target == COMPOSITION:
         return None if floor in ("providers", "api") else "only api/ and providers/ may include it"
     if target_floor == floor:
-        if floor == "providers" and os.path.dirname(target) != os.path.relpath(folder, "src"):
+        own = os.path.relpath(folder, "src")
+        if floor == "providers" and os.path.dirname(target) not in (own, COMMON):
             return "a provider does not see another provider's headers"
         return None
     if target_floor not in MAY_INCLUDE[floor]:

@@ -35,8 +35,8 @@ VMB_API void vmb_run_cancel(vmb_run *run);
 VMB_API const char *vmb_run_phase(const vmb_run *run);
 /**
  * The outcome as owned JSON: {"apiVersion":"vmbackup.io/v1","kind":"RunReport","backup":{…the
- * Backup resource with status},"warnings":[…],"errors":[…],"freezes":[{"namespace","pod",
- * "frozenNs"}],"bytes":{…},"durationNs":n}; docs/schema/run-report.json is its schema.
+ * Backup resource with status},"warnings":{…},"errors":{…},"freezes":[{"namespace","pod",
+ * "frozenNs"}],"bytes":{"objects","archive"},"durationNs":n}; docs/schema/run-report.json is its schema.
  */
 VMB_API vmb_code vmb_run_report_json(const vmb_run *run, char **out, size_t *out_len,
                                      vmb_error **err);
