@@ -33,6 +33,7 @@ vmb_code vmbi_archive_open(vmbi_archive *a, const vmbi_store *store, vmb_job *jo
 {
     *a = (vmbi_archive){.names = VMBI_MAP_INIT(free_names), .broken = VMB_OK};
     vmbi_buf_init(&a->path, 4096);
+    vmbi_buf_init(&a->last_types, 4096);
     vmb_code rc = vmbi_put_begin(&a->put, store, job, path, 0, err);
     if (rc == VMB_OK) {
         rc = vmbi_gzip_new(vmbi_put_write, &a->put, &a->gzip, err);
@@ -51,8 +52,9 @@ vmb_code vmbi_archive_open(vmbi_archive *a, const vmbi_store *store, vmb_job *jo
     return rc;
 }
 
-static vmb_code note_name(vmbi_archive *a, const vmbi_resource *res, const char *ns,
-                          const char *name, vmb_error **err)
+/* Finds or creates the list of names of a resource's kind. */
+static vmb_code names_of(vmbi_archive *a, const vmbi_resource *res, name_list **out,
+                         vmb_error **err)
 {
     vmbi_buf key = VMBI_BUF_INIT(1024);
     vmbi_buf_addf(&key, "%s/%s", res->api_version, res->kind);
@@ -70,9 +72,39 @@ static vmb_code note_name(vmbi_archive *a, const vmbi_resource *res, const char 
         }
     }
     vmbi_buf_free(&key);
-    if (rc != VMB_OK) {
-        return rc;
+    if (rc == VMB_OK) {
+        *out = l;
     }
+    return rc;
+}
+
+/* Makes `res` the resource added last. */
+static vmb_code switch_to(vmbi_archive *a, const vmbi_resource *res, vmb_error **err)
+{
+    if (a->last == res) {
+        return VMB_OK;
+    }
+    name_list *names = NULL;
+    vmb_code rc = names_of(a, res, &names, err);
+    vmbi_buf *b = &a->last_types;
+    a->last = NULL;
+    vmbi_buf_reset(b);
+    vmbi_buf_adds(b, "\"apiVersion\":");
+    vmbi_buf_add_json_string(b, res->api_version, strlen(res->api_version));
+    vmbi_buf_adds(b, ",\"kind\":");
+    vmbi_buf_add_json_string(b, res->kind, strlen(res->kind));
+    vmbi_buf_addc(b, ',');
+    rc = rc == VMB_OK ? vmbi_buf_check(b, err, "object type") : rc;
+    if (rc == VMB_OK) {
+        a->last = res;
+        a->last_names = names;
+    }
+    return rc;
+}
+
+static vmb_code note_name(vmbi_archive *a, const char *ns, const char *name, vmb_error **err)
+{
+    name_list *l = a->last_names;
     if (ns != NULL && ns[0] != '\0') {
         vmbi_buf_adds(&l->text, ns);
         vmbi_buf_addc(&l->text, '/');
@@ -106,21 +138,6 @@ static vmb_code build_path(vmbi_buf *path, const vmbi_resource *res, bool versio
     return vmbi_buf_check(path, err, "archive path");
 }
 
-/* "apiVersion" and "kind" as the first members of an object that lacks one of them. */
-static void type_members(const vmbi_resource *res, const vmbi_object_scan *scan, vmbi_buf *out)
-{
-    if (scan->api_version.p == NULL) {
-        vmbi_buf_adds(out, "\"apiVersion\":");
-        vmbi_buf_add_json_string(out, res->api_version, strlen(res->api_version));
-        vmbi_buf_addc(out, ',');
-    }
-    if (scan->kind.p == NULL) {
-        vmbi_buf_adds(out, "\"kind\":");
-        vmbi_buf_add_json_string(out, res->kind, strlen(res->kind));
-        vmbi_buf_addc(out, ',');
-    }
-}
-
 static vmb_code add_entries(vmbi_archive *a, const vmbi_resource *res, const char *ns,
                             const char *name, const vmbi_slice *parts, size_t n, vmb_error **err)
 {
@@ -148,23 +165,23 @@ vmb_code vmbi_archive_add(vmbi_archive *a, const vmbi_resource *res, const char 
     if (a->broken != VMB_OK) {
         return vmbi_fail(err, a->broken, "archive: an earlier write failed");
     }
-    vmbi_buf types = VMBI_BUF_INIT(2048);
-    vmb_code rc = VMB_OK;
-    if (scan->api_version.p == NULL || scan->kind.p == NULL) {
-        type_members(res, scan, &types);
-        rc = vmbi_buf_check(&types, err, "object type");
-    }
+    vmb_code rc = switch_to(a, res, err);
     size_t head = (size_t)(scan->body - json); /* up to and with the '{' */
-    vmbi_slice parts[3] = {
-        {json, head}, {types.data, types.len}, {scan->body, len - head}};
+    vmbi_slice parts[3] = {{json, head},
+                           {a->last_types.data, a->last_types.len},
+                           {scan->body, len - head}};
     vmbi_slice whole = {json, len};
-    if (rc == VMB_OK) {
-        rc = types.len == 0 ? add_entries(a, res, ns, name, &whole, 1, err)
-                            : add_entries(a, res, ns, name, parts, 3, err);
+    bool typed = scan->api_version.p != NULL;
+    if (rc == VMB_OK && typed != (scan->kind.p != NULL)) {
+        return vmbi_fail(err, VMB_E_PROVIDER,
+                         "%s %s: the object has only one of apiVersion and kind", res->name, name);
     }
-    vmbi_buf_free(&types);
     if (rc == VMB_OK) {
-        rc = note_name(a, res, ns, name, err);
+        rc = typed ? add_entries(a, res, ns, name, &whole, 1, err)
+                   : add_entries(a, res, ns, name, parts, 3, err);
+    }
+    if (rc == VMB_OK) {
+        rc = note_name(a, ns, name, err);
     }
     if (rc != VMB_OK) {
         a->broken = rc;
@@ -199,7 +216,9 @@ void vmbi_archive_close(vmbi_archive *a)
     vmbi_tar_free(a->tar);
     vmbi_gzip_free(a->gzip);
     vmbi_buf_free(&a->path);
+    vmbi_buf_free(&a->last_types);
     vmbi_map_free(&a->names);
+    a->last = NULL;
     a->tar = NULL;
     a->gzip = NULL;
 }

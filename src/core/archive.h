@@ -18,6 +18,10 @@ typedef struct vmbi_archive {
     int64_t items;
     int64_t raw_bytes;      /* of objects, each counted once */
     vmbi_map names;         /* "apiVersion/Kind" -> name_list */
+    /* of the resource added last: most objects come in long runs of one resource */
+    const vmbi_resource *last;
+    void *last_names;       /* its name_list */
+    vmbi_buf last_types;    /* "apiVersion" and "kind" as the first members of an object */
     vmb_code broken;        /* the first failure; the archive takes nothing more */
 } vmbi_archive;
 
