@@ -85,6 +85,7 @@ def up(argv):
             print(describe(rig), flush=True)
             env = dict(os.environ, **rig.environment())
             command = args.command or [os.environ.get("SHELL") or "/bin/sh"]
+            signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the shell
             return subprocess.call(command, env=env)
     except rigs.Skip as e:
         print("up: %s" % e, file=sys.stderr)

@@ -462,9 +462,14 @@ class Rig:
         if "\n" not in text and os.path.exists(text):
             with open(text, encoding="utf-8") as f:
                 text = f.read()
-        out = json.loads(self.kubectl("create", "--dry-run=client", "--validate=false",
-                                      "-o", "json", "-f", "-", input=text) or "null")
-        return out["items"] if out["kind"] == "List" else [out]
+        text = self.kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f",
+                            "-", input=text).strip()
+        out, decoder = [], json.JSONDecoder()
+        while text:  # one document after another
+            one, end = decoder.raw_decode(text)
+            out += one["items"] if one["kind"] == "List" else [one]
+            text = text[end:].lstrip()
+        return out
 
     def apply(self, path_or_text):
         """kubectl apply of a file, a folder or a text."""

@@ -148,7 +148,8 @@ class ControllerManager(Part):
     needs = ("apiserver",)
     builds = ("kubernetes",)
     controllers = ("namespace-controller", "garbage-collector-controller",
-                   "persistentvolume-binder-controller", "persistentvolumeclaim-protection-controller",
+                   "persistentvolume-binder-controller",
+                   "persistentvolumeclaim-protection-controller",
                    "persistentvolume-protection-controller", "serviceaccount-controller")
 
     def setup(self):

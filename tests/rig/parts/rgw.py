@@ -3,6 +3,7 @@
 Data is lost at a restart of the OSD, by design; rig.restart("rgw") restarts the gateway alone.
 """
 
+import os
 import shutil
 import uuid
 
@@ -56,6 +57,7 @@ class Rgw(Part):
     """Option memory: bytes of the in-memory store (1 GiB)."""
 
     name = "rgw"
+    backend = ()
 
     def setup(self):
         import rig as rigs
@@ -76,7 +78,6 @@ class Rgw(Part):
             f.write(CONF.format(fsid=fsid, mon=mon, osd=osd, osd_max=osd + 40, dir=self.dir,
                                 memory=rig.option("rgw", "memory", 1 << 30), http=http,
                                 https=https, cert=cert, key=key))
-        import os
         os.mkdir(self.path("mon"))
         os.mkdir(self.path("osd"))
         self.backend = []
@@ -112,4 +113,4 @@ class Rgw(Part):
         # The OSD hangs once the monitor is gone, and there is nothing to keep.
         for proc in reversed(self.backend):
             proc.kill()
-        self.backend.clear()
+        self.backend = ()
