@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a backup: of the cluster in examples/demo-cluster, into the folder ./backups. */
+/* Runs a backup: of examples/demo-cluster, or another folder of manifests, into an existing folder.
+ * usage: 03_backup CLUSTER-DIR STORE-DIR      (absolute paths) */
 #include <stdio.h>
 #include <string.h>
 #include <vmbackup/vmbackup.h>
 
-static const char cluster[] = "path: examples/demo-cluster";
-static const char location[] = "metadata: {name: default}\n"
-                               "spec: {provider: vmbackup.io/dir, config: {path: ./backups}}";
-
-int main(void)
+int main(int argc, char **argv)
 {
     vmb_ctx *ctx = NULL;
     vmb_spec *spec = NULL;
     vmb_run *run = NULL;
     vmb_error *err = NULL;
+    char cluster[512];
+    char location[512];
     int failed;
+
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s CLUSTER-DIR STORE-DIR\n", argv[0]);
+        return 2;
+    }
+    snprintf(cluster, sizeof(cluster), "path: \"%s\"", argv[1]);
+    snprintf(
+        location, sizeof(location),
+        "{metadata: {name: default}, spec: {provider: vmbackup.io/dir, config: {path: \"%s\"}}}",
+        argv[2]);
 
     if (vmb_ctx_new(&ctx, &err) || /* a real cluster: "cluster.kube", NULL, 0 */
         vmb_ctx_use(ctx, "cluster.dir", cluster, strlen(cluster), &err) ||

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A backup in an event loop: the run has a thread of its own, the loop polls the run's descriptor
  * next to its others (here: standard input, where "stop" cancels).
- * usage: 04_event_loop CLUSTER-DIR STORE-DIR */
+ * usage: 04_event_loop CLUSTER-DIR STORE-DIR
+ * The folders exist already; STORE-DIR is an absolute path. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>

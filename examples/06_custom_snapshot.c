@@ -2,7 +2,8 @@
 /* A snapshot provider of one's own. Volumes are files here, VOLUME-DIR/NAMESPACE.CLAIM.img, and a
  * snapshot is a copy of the file, VOLUME-DIR/NAMESPACE.CLAIM.BACKUP.snap; a storage system would be
  * asked instead. Documents are read and written with jansson.
- * usage: 06_custom_snapshot CLUSTER-DIR STORE-DIR VOLUME-DIR */
+ * usage: 06_custom_snapshot CLUSTER-DIR STORE-DIR VOLUME-DIR
+ * The folders exist already; STORE-DIR is an absolute path. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,8 @@
 /* An item action of one's own: workloads bring the ConfigMap that their annotation
  * example.org/runbook names, objects labelled example.org/cache=true stay out, and everything else
  * is stamped with the backup's name. Objects are read and changed with jansson.
- * usage: 07_custom_action CLUSTER-DIR STORE-DIR */
+ * usage: 07_custom_action CLUSTER-DIR STORE-DIR
+ * The folders exist already; STORE-DIR is an absolute path. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API from C++: handles in unique_ptr, failures as exceptions, an exec provider as a class.
-// usage: backup CLUSTER-DIR STORE-DIR
+// usage: backup CLUSTER-DIR STORE-DIR   (existing folders, STORE-DIR as an absolute path)
 #include <vmbackup/vmbackup.h>
 
 #include <iostream>

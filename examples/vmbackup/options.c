@@ -16,7 +16,8 @@ const struct cli_option cli_common_options[] = {
     {"location-file", 0, CLI_LIST, "FILE",
      "a BackupStorageLocation in YAML or JSON; may be "
      "repeated; default: those in the cluster"},
-    {"store-dir", 0, CLI_STRING, "DIR", "keep backups in a folder: a location named \"default\""},
+    {"store-dir", 0, CLI_STRING, "DIR",
+     "keep backups in an existing folder: a location named \"default\""},
     {"set", 0, CLI_LIST, "KEY=VALUE", "a setting of the library, such as page-size=1000"},
     {"output", 'o', CLI_STRING, "FORMAT", "table, json or yaml; default table"},
     {"verbose", 'v', CLI_BOOL, NULL, "print the library's log lines to standard error"},

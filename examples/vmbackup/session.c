@@ -139,16 +139,23 @@ static int use_engine(const struct cli_args *args, vmb_ctx *ctx)
     return result;
 }
 
-static int add_store_dir(vmb_ctx *ctx, const char *dir)
+static int add_store_dir(vmb_ctx *ctx, const char *given)
 {
     vmb_error *err = NULL;
-    json_t *location =
-        json_pack("{s:s,s:s,s:{s:s},s:{s:s,s:b,s:{s:s}}}", "apiVersion", "velero.io/v1", "kind",
-                  "BackupStorageLocation", "metadata", "name", "default", "spec", "provider",
-                  "vmbackup.io/dir", "default", 1, "config", "path", dir);
-    char *text = location ? json_dumps(location, JSON_COMPACT) : NULL;
+    char *dir = realpath(given, NULL);
+    json_t *location;
+    char *text;
     int result = CLI_OK;
 
+    if (!dir) {
+        cli_error("--store-dir %s: %s%s", given, strerror(errno),
+                  errno == ENOENT ? ": create the folder first" : "");
+        return CLI_FAILED;
+    }
+    location = json_pack("{s:s,s:s,s:{s:s},s:{s:s,s:b,s:{s:s}}}", "apiVersion", "velero.io/v1",
+                         "kind", "BackupStorageLocation", "metadata", "name", "default", "spec",
+                         "provider", "vmbackup.io/dir", "default", 1, "config", "path", dir);
+    text = location ? json_dumps(location, JSON_COMPACT) : NULL;
     if (!text) {
         cli_error("--store-dir: the path is no UTF-8");
         result = CLI_USAGE;
@@ -156,6 +163,7 @@ static int add_store_dir(vmb_ctx *ctx, const char *dir)
         result = cli_fail("--store-dir", err);
     }
     free(text);
+    free(dir);
     json_decref(location);
     return result;
 }

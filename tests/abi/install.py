@@ -6,7 +6,6 @@ links, the command, and the C examples built out of the tree.
 usage: install.py BUILD
 """
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,15 +57,14 @@ def build_examples(folder, flags, env):
 
 
 def check_run(folder, env):
-    work = os.path.join(folder, "work")
-    os.makedirs(os.path.join(work, "examples"))
-    shutil.copytree(os.path.join(EXAMPLES, "demo-cluster"),
-                    os.path.join(work, "examples", "demo-cluster"))
-    done = run([os.path.join(folder, "03_backup")], cwd=work, env=env)
+    store = os.path.join(folder, "store")
+    os.makedirs(store)
+    done = run([os.path.join(folder, "03_backup"), os.path.join(EXAMPLES, "demo-cluster"), store],
+               env=env)
     check("03_backup runs", done.returncode == 0 and done.stdout == "Completed\n",
           done.stdout + done.stderr)
     check("it left a backup", os.path.exists(
-        os.path.join(work, "backups", "backups", "first", "velero-backup.json")))
+        os.path.join(store, "backups", "first", "velero-backup.json")))
 
 
 def main():

@@ -26,6 +26,7 @@ class Cli:
         self.program = os.path.join(build, "examples", "vmbackup", "vmbackup")
         self.folder = folder
         self.store = os.path.join(folder, "store")
+        os.makedirs(self.store)
         self.cluster = ["--cluster-dir", CLUSTER]
         self.where = ["--store-dir", self.store]
         self.hooks = ["--exec-command", os.path.join(EXAMPLES, "demo-exec.sh")]
@@ -159,14 +160,21 @@ def reading(cli):
 
 
 def locations(cli):
-    second = cli.file("second.yaml", f"""
+    def location_file(name, path):
+        return cli.file(name + ".yaml", f"""
 apiVersion: velero.io/v1
 kind: BackupStorageLocation
-metadata: {{name: second}}
+metadata: {{name: {name}}}
 spec:
   provider: vmbackup.io/dir
-  config: {{path: {cli.folder}/no/such/folder}}
+  config: {{path: {path}}}
 """)
+
+    foreign = os.path.join(cli.folder, "foreign")
+    os.makedirs(os.path.join(foreign, "photos", "2026"))
+    with open(os.path.join(foreign, "photos", "2026", "cat.jpg"), "wb") as f:
+        f.write(b"no backup")
+    second = location_file("second", foreign)
     done = cli("location", "get", *cli.where)
     suite.check("location get", done.returncode == 0 and
                 done.stdout.splitlines()[0].split("  ")[0] == "NAME" and
@@ -176,8 +184,15 @@ spec:
     suite.check("location get --validate", lines and
                 re.match(r"NAME +PHASE +LAST VALIDATED +AGE +DEFAULT$", lines[0]) and
                 re.search(r"^default +Available +\d+s ", done.stdout, re.M), seen(done))
-    done = cli("backup", "create", "x", "--storage-location", "third", *cli.cluster, *cli.where)
-    suite.check("an unknown location", done.returncode == 1 and "third" in done.stderr, seen(done))
+    suite.check("a store with foreign folders is unavailable, and why", done.returncode == 1 and
+                re.search(r"^second +Unavailable ", done.stdout, re.M) and
+                "photos" in done.stderr, seen(done))
+    done = cli("location", "get", "--location-file",
+               location_file("third", cli.folder + "/no/such/folder"))
+    suite.check("a folder that does not exist", done.returncode == 1 and
+                "/no/such/folder" in done.stderr, seen(done))
+    done = cli("backup", "create", "x", "--storage-location", "fourth", *cli.cluster, *cli.where)
+    suite.check("an unknown location", done.returncode == 1 and "fourth" in done.stderr, seen(done))
 
 
 def validation(cli):
