@@ -48,6 +48,8 @@ typedef struct vmbi_backup {
     char *resource_json;   /* the same as text, for providers */
     vmb_job job;           /* limits, log, cluster */
     vmb_cluster cluster;
+    vmbi_strs namespaces;          /* all that exist; until the filter is built */
+    vmbi_strs excluded_namespaces; /* those labelled to be left out */
     vmbi_filter *filter;
     vmbi_hooks *hooks;
     vmbi_store store;

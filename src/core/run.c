@@ -114,26 +114,26 @@ static vmb_code check_location(const vmbi_backup *b, vmbi_problems *problems)
     return problems->status;
 }
 
+static vmb_code list_namespaces(vmbi_backup *b, vmb_error **err)
+{
+    return vmbi_collect_namespaces(b, &b->namespaces, &b->excluded_namespaces, err);
+}
+
 static vmb_code build_filter(vmbi_backup *b, vmbi_problems *problems, vmb_error **err)
 {
-    vmbi_strs all = {0};
-    vmbi_strs excluded = {0};
-    vmb_code rc = vmbi_collect_namespaces(b, &all, &excluded, err);
-    if (rc == VMB_OK) {
-        vmbi_filter_input in = {
-            .spec = vmbi_json_get(b->resource, "spec"),
-            .discovery = b->cluster.discovery,
-            .namespaces = &all,
-            .excluded_namespaces = &excluded,
-        };
-        rc = vmbi_filter_new(&in, &b->filter, problems, err);
-    }
+    vmbi_filter_input in = {
+        .spec = vmbi_json_get(b->resource, "spec"),
+        .discovery = b->cluster.discovery,
+        .namespaces = &b->namespaces,
+        .excluded_namespaces = &b->excluded_namespaces,
+    };
+    vmb_code rc = vmbi_filter_new(&in, &b->filter, problems, err);
     if (rc == VMB_OK) {
         rc = vmbi_hooks_compile(vmbi_json_path(b->resource, "spec.hooks"), b->cluster.discovery,
                                 &b->hooks, err);
     }
-    vmbi_strs_free(&all);
-    vmbi_strs_free(&excluded);
+    vmbi_strs_free(&b->namespaces); /* the filter keeps what it needs */
+    vmbi_strs_free(&b->excluded_namespaces);
     return rc;
 }
 
@@ -277,27 +277,33 @@ static vmb_code connect_cluster(vmb_run *run, vmbi_backup *b, vmb_error **err)
     return rc;
 }
 
-/* VMB_E_INVALID with problems when the backup is not acceptable. */
-static vmb_code validate(vmb_run *run, vmbi_backup *b, vmbi_problems *problems, vmb_error **err)
+/* Collects what is wrong with the backup; *acceptable tells the outcome. A failure is another
+ * one: the cluster could not be asked. */
+static vmb_code validate(vmb_run *run, vmbi_backup *b, vmbi_problems *problems, bool *acceptable,
+                         vmb_error **err)
 {
+    vmb_error *why = NULL;
     vmb_code rc = vmbi_backup_validate(run->spec, problems, err);
     if (rc == VMB_OK) {
         rc = check_location(b, problems);
     }
     if (rc == VMB_OK && problems->errors == 0) {
         rc = connect_cluster(run, b, err);
-        if (rc == VMB_OK) {
-            rc = build_filter(b, problems, err);
+        rc = rc == VMB_OK ? list_namespaces(b, err) : rc;
+        if (rc != VMB_OK) {
+            return rc;
         }
-    }
-    if (rc == VMB_OK || rc == VMB_E_INVALID) {
+        rc = build_filter(b, problems, &why);
         if (rc == VMB_E_INVALID && problems->errors == 0) {
-            vmbi_problems_add(problems, true, "spec", NULL, "%s",
-                              err != NULL ? vmb_error_message(*err) : "invalid");
+            vmbi_problems_add(problems, true, "spec", NULL, "%s", vmb_error_message(why));
         }
-        vmb_code bad = vmbi_problems_check(problems, run->spec->source, err);
-        rc = bad != VMB_OK ? bad : rc;
     }
+    *acceptable = rc == VMB_OK && problems->errors == 0;
+    if (rc == VMB_E_INVALID) {
+        vmb_error_free(why);
+        return VMB_OK;
+    }
+    vmbi_error_move(err, &why);
     return rc;
 }
 
@@ -427,6 +433,8 @@ static void close_backup(vmbi_backup *b)
     vmbi_hooks_free(b->hooks);
     vmbi_cluster_close(&b->cluster);
     vmbi_runlog_done(&b->log);
+    vmbi_strs_free(&b->namespaces);
+    vmbi_strs_free(&b->excluded_namespaces);
     vmbi_keyset_free(&b->seen);
     vmbi_map_free(&b->used_namespaces);
     vmbi_map_free(&b->used_resources);
@@ -439,45 +447,60 @@ static void close_backup(vmbi_backup *b)
     vmbi_json_free(b->resource);
 }
 
+/* The backup is not acceptable: says so in the status and in the error. */
+static vmb_code refuse(vmb_run *run, vmbi_backup *b, const vmbi_problems *problems,
+                       vmb_error **err)
+{
+    vmbi_strs lines = {0};
+    (void)vmbi_problems_error_lines(problems, &lines, NULL);
+    (void)set_status(b, "FailedValidation", NULL, &lines, NULL); /* the error is returned */
+    vmbi_strs_free(&lines);
+    return vmbi_problems_check(problems, run->spec->source, err);
+}
+
+static vmb_code make_backup(vmb_run *run, vmbi_backup *b, const char **phase, vmb_error **err)
+{
+    vmb_code rc = refuse_existing(b, err);
+    if (rc != VMB_OK) {
+        return rc;
+    }
+    set_phase(run, "InProgress");
+    rc = write_archive(b, err);
+    if (rc == VMB_OK) {
+        rc = finish(run, b, phase, err);
+    }
+    if (rc != VMB_OK) {
+        *phase = "Failed";
+        vmbi_volumes_done(b);
+        vmbi_archive_close(&b->archive);
+        vmbi_sidefiles_remove(b);
+    }
+    return rc;
+}
+
 /* The whole of it; *phase is the phase that it ended in. */
 static vmb_code execute(vmb_run *run, vmbi_backup *b, const char **phase, vmb_error **err)
 {
     vmbi_problems problems = {0};
-    vmbi_strs lines = {0};
+    bool acceptable = false;
     problems.places = run->spec->places;
     *phase = "Failed";
     vmb_code rc = open_backup(run, b, err);
     if (rc == VMB_OK) {
-        rc = validate(run, b, &problems, err);
-        if (rc == VMB_E_INVALID) {
-            *phase = "FailedValidation";
-            (void)vmbi_problems_error_lines(&problems, &lines, NULL);
-            (void)set_status(b, *phase, NULL, &lines, NULL); /* the error itself is returned */
-        }
+        rc = validate(run, b, &problems, &acceptable, err);
     }
-    if (rc == VMB_OK) {
+    if (rc == VMB_OK && !acceptable) {
+        *phase = "FailedValidation";
+        rc = refuse(run, b, &problems, err);
+    } else if (rc == VMB_OK) {
         log_problems(b, &problems);
-        rc = refuse_existing(b, err);
+        rc = make_backup(run, b, phase, err);
     }
-    if (rc == VMB_OK) {
-        set_phase(run, "InProgress");
-        rc = write_archive(b, err);
-        if (rc == VMB_OK) {
-            rc = finish(run, b, phase, err);
-        }
-        if (rc != VMB_OK) {
-            *phase = "Failed";
-            vmbi_volumes_done(b);
-            vmbi_archive_close(&b->archive);
-            vmbi_sidefiles_remove(b);
-        }
-    }
-    if (rc != VMB_OK && rc != VMB_E_INVALID && b->resource != NULL) {
+    if (rc != VMB_OK && b->resource != NULL && strcmp(*phase, "Failed") == 0) {
         b->completion_unix_ns = vmbi_unix_ns();
         (void)set_status(b, *phase, err != NULL ? vmb_error_message(*err) : "failed", NULL, NULL);
     }
     vmbi_problems_free(&problems);
-    vmbi_strs_free(&lines);
     return rc;
 }
 
