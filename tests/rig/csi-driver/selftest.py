@@ -196,7 +196,8 @@ def handle_after_the_callers_timeout(rig):
     rig.csi.snapshot(NS, "ht", pvc="ht")
     handle = rig.csi.ready(NS, "ht")
     calls = rig.csi.journal("CreateSnapshot", v)
-    check(any(c.get("code") == "DeadlineExceeded" for c in calls), "no call ran into its deadline")
+    check(any(c.get("code") in ("DeadlineExceeded", "Canceled") for c in calls),
+          "no call ran into its deadline")
     same(len([c for c in calls if c["phase"] == "cut-begin"]), 1, "cuts")
     waited = rig.csi.cut(handle)[0] - calls[0]["ns"]
     check(5.9e9 <= waited < 12e9, "cut after %.1f s" % (waited / 1e9))

@@ -274,6 +274,7 @@ class Csi(Part):
              retry_start  first pause before a retry ("100ms"); doubles up to
              retry_max    ("1s")
              qps          the sidecars' API requests per second (500)
+             verbosity    of the sidecars' logs (2)
              state_dir    folder for volumes and snapshots, for instance on a file
                           system with reflinks
     """
@@ -338,7 +339,7 @@ class Csi(Part):
         argv = [self.binary(name), "--kubeconfig", self.rig.kubeconfig, "--leader-election=false",
                 "--kube-api-qps", qps, "--kube-api-burst", str(2 * int(qps)),
                 "--retry-interval-start", option("retry_start", "100ms"),
-                "--retry-interval-max", option("retry_max", "1s"), "-v", "4"]
+                "--retry-interval-max", option("retry_max", "1s"), "-v", option("verbosity", 2)]
         if name != "snapshot-controller":
             argv += ["--csi-address", self.socket, "--timeout", option("timeout", "60s"),
                      "--extra-create-metadata"]
