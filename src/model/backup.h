@@ -9,11 +9,14 @@
 #include "codec/yaml.h"
 #include "model/problems.h"
 
+/* What is known of the text that a spec was parsed from; shared by its clones. */
+typedef struct vmbi_spec_text vmbi_spec_text;
+
 struct vmb_spec {
-    vmbi_json *root;       /* the Backup object */
-    vmbi_positions *places; /* NULL when not from text */
-    char *source;          /* name in messages, never NULL */
-    vmbi_problems notes;   /* found while reading the text: look-alike characters … */
+    vmbi_json *root;     /* the Backup object */
+    vmbi_spec_text *text; /* NULL when not from text */
+    const vmbi_positions *places; /* of text, borrowed; NULL when not from text */
+    char *source;        /* name in messages, never NULL */
 };
 
 #define VMBI_BACKUP_TTL_NS (INT64_C(720) * 3600 * 1000000000)
@@ -23,12 +26,14 @@ struct vmb_spec {
 vmb_code vmbi_spec_new(const char *name, vmb_spec **out, vmb_error **err);
 vmb_code vmbi_spec_parse(const char *doc, size_t len, const char *source, vmb_spec **out,
                          vmb_error **err);
-/* Takes a tree (a reference of it is added and it is copied deeply). */
+/* From a tree, which is copied deeply. */
 vmb_code vmbi_spec_from_tree(const vmbi_json *backup, vmb_spec **out, vmb_error **err);
 vmb_code vmbi_spec_clone(const vmb_spec *spec, vmb_spec **out, vmb_error **err);
 void vmbi_spec_free(vmb_spec *spec);
 
 const vmbi_json *vmbi_spec_root(const vmb_spec *spec);
+/* What was noticed while reading the text (look-alike characters …); NULL when nothing. */
+const vmbi_problems *vmbi_spec_notes(const vmb_spec *spec);
 const char *vmbi_spec_name(const vmb_spec *spec); /* metadata.name; "" when unset. Borrowed. */
 
 /* A deep copy of the Backup as a run works with it: apiVersion and kind set; ttl, csiSnapshotTimeout

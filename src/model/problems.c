@@ -84,6 +84,25 @@ static void VMBI_PRINTF(7, 0)
     p->v[p->n++] = made;
 }
 
+/* Place of a field, or of the nearest parent that the text has (for fields that are missing). */
+static void find_place(const vmbi_positions *places, const char *field, int *line, int *column)
+{
+    char path[512];
+    size_t len = strlen(field);
+
+    if (places == NULL || len >= sizeof(path)) {
+        return;
+    }
+    memcpy(path, field, len + 1);
+    while (!vmbi_positions_find(places, path, line, column) && len > 0) {
+        while (len > 0 && path[len - 1] != '.' && path[len - 1] != '[') {
+            len--;
+        }
+        len -= len > 0 ? 1 : 0;
+        path[len] = '\0';
+    }
+}
+
 void vmbi_problems_add(vmbi_problems *p, bool is_error, const char *field, const char *remedy,
                        const char *fmt, ...)
 {
@@ -91,7 +110,7 @@ void vmbi_problems_add(vmbi_problems *p, bool is_error, const char *field, const
     int line = 0;
     int column = 0;
 
-    (void)vmbi_positions_find(p->places, field, &line, &column);
+    find_place(p->places, field, &line, &column);
     va_start(args, fmt);
     add(p, is_error, line, column, field, remedy, fmt, args);
     va_end(args);
