@@ -98,9 +98,15 @@ static vmb_code read_token_file(const vmbi_kube_config *c, vmbi_kube_credential 
     if (rc != VMB_OK) {
         return vmbi_wrap(err, rc, "%s", c->origin);
     }
+    size_t start = 0;
     while (len > 0 && vmbi_is_space(text[len - 1])) {
         text[--len] = '\0';
     }
+    while (start < len && vmbi_is_space(text[start])) {
+        start++;
+    }
+    len -= start;
+    memmove(text, text + start, len + 1);
     if (len == 0 || strlen(text) != len) {
         vmbi_kube_wipe(text);
         return vmbi_fail(err, VMB_E_INVALID, "%s: token file %s holds no token", c->origin,

@@ -23,7 +23,7 @@ static vmb_code read_token(vmbi_slice metadata, const char *what, char **out, vm
 {
     vmbi_slice raw;
     if (metadata.p == NULL || !vmbi_jscan_find(metadata.p, metadata.len, "continue", &raw) ||
-        is_null(raw) || raw.len == 2) {
+        is_null(raw) || (raw.len == 2 && raw.p[0] == '"')) {
         return VMB_OK;
     }
     if (raw.len > TOKEN_MAX_BYTES) { /* it would not fit into a url */

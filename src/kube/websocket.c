@@ -10,7 +10,7 @@
 
 enum {
     PENDING_MAX_BYTES = 4 << 20, /* answers to one feed; a feed of pings gives as many pongs */
-    MESSAGE_MAX_BYTES = 1 << 30, /* streamed, so only a sign of nonsense */
+    FRAME_MAX_BYTES = 1 << 30, /* streamed, so only a sign of nonsense */
     REASON_SIZE = 128            /* a close frame's reason has at most 123 bytes */
 };
 
@@ -23,7 +23,7 @@ struct vmbi_ws {
     vmbi_buf pending;
     uint8_t opcode;   /* of the frame that arrives now */
     bool first;       /* its payload begins a message */
-    bool refused;     /* a frame type we have no use for */
+    const char *refused; /* what of the server's we do not take, allowed or not */
     vmb_code code;    /* fn's failure */
     vmb_error *err;
     uint16_t close_code;
@@ -34,7 +34,7 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 {
     vmbi_ws *ws = user;
     (void)flags;
-    if (ws->code != VMB_OK || ws->refused) {
+    if (ws->code != VMB_OK || ws->refused != NULL) {
         wslay_event_set_error(ctx, WSLAY_ERR_CALLBACK_FAILURE);
         return -1;
     }
@@ -87,7 +87,10 @@ static void on_frame_start(wslay_event_context_ptr ctx,
     if (arg->opcode == WSLAY_BINARY_FRAME) {
         ws->first = true;
     } else if (arg->opcode == WSLAY_TEXT_FRAME) {
-        ws->refused = true;
+        ws->refused = "a text message";
+    }
+    if (arg->payload_length > FRAME_MAX_BYTES) {
+        ws->refused = "a frame of more than a gigabyte";
     }
 }
 
@@ -96,7 +99,7 @@ static void on_frame_chunk(wslay_event_context_ptr ctx,
 {
     vmbi_ws *ws = user;
     (void)ctx;
-    if (!wslay_is_ctrl_frame(ws->opcode) && !ws->refused && arg->data_length > 0) {
+    if (!wslay_is_ctrl_frame(ws->opcode) && ws->refused == NULL && arg->data_length > 0) {
         deliver(ws, arg->data, arg->data_length);
     }
 }
@@ -136,7 +139,6 @@ vmb_code vmbi_ws_new(vmbi_ws_data_fn fn, void *user, vmbi_ws **out, vmb_error **
         return vmbi_fail_nomem(err);
     }
     wslay_event_config_set_no_buffering(ws->ctx, 1);
-    wslay_event_config_set_max_recv_msg_length(ws->ctx, MESSAGE_MAX_BYTES);
     *out = ws;
     return VMB_OK;
 }
@@ -174,8 +176,8 @@ vmb_code vmbi_ws_feed(vmbi_ws *ws, const void *data, size_t len, vmb_error **err
         vmbi_error_move(err, &ws->err);
         return ws->code;
     }
-    if (ws->refused) {
-        return vmbi_fail(err, VMB_E_PROTOCOL, "websocket: the server sent a text message");
+    if (ws->refused != NULL) {
+        return vmbi_fail(err, VMB_E_PROTOCOL, "websocket: the server sent %s", ws->refused);
     }
     if (sent != VMB_OK) {
         return sent;

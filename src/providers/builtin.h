@@ -13,6 +13,9 @@
  * may be NULL. exec_out may be NULL. Both vtables share one client. */
 vmb_code vmbi_cluster_kube_new(const vmbi_json *settings, vmb_cluster_provider *out,
                                vmb_exec_provider *exec_out, vmb_error **err);
+/* The exec part alone, over a client of kube/; holds a reference to it. */
+struct vmbi_kube;
+void vmbi_exec_kube_fill(struct vmbi_kube *client, vmb_exec_provider *out);
 /* {"path"}: a folder of *.yaml, *.yml, *.json manifests, read recursively in byte order. */
 vmb_code vmbi_cluster_dir_new(const vmbi_json *settings, vmb_cluster_provider *out,
                               vmb_error **err);

@@ -8,7 +8,6 @@
 #include "kube/objects.h"
 #include "providers/builtin.h"
 #include "providers/cluster_kube/settings.h"
-#include "providers/exec_kube/exec_kube.h"
 
 enum { DISCOVERY_MAX_BYTES = 64 << 20 };
 

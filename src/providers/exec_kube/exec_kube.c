@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "providers/exec_kube/exec_kube.h"
-
+/* Commands in containers, through the API server. */
 #include "base/error.h"
 #include "base/job.h"
 #include "kube/exec.h"
+#include "providers/builtin.h"
 
 static void kube_destroy(void *user)
 {
@@ -34,13 +34,13 @@ static vmb_code kube_exec(void *user, vmb_job *job, const char *ns, const char *
     return vmbi_kube_exec_run(user, &exec, &job->limits, exit_code, err);
 }
 
-void vmbi_exec_kube_fill(vmbi_kube *k, vmb_exec_provider *out)
+void vmbi_exec_kube_fill(struct vmbi_kube *client, vmb_exec_provider *out)
 {
     *out = (vmb_exec_provider){
         .struct_size = sizeof(*out),
         .api_version = VMB_PROVIDER_API,
         .name = "kubernetes",
-        .user = vmbi_kube_hold(k),
+        .user = vmbi_kube_hold(client),
         .destroy = kube_destroy,
         .exec = kube_exec,
     };
