@@ -152,8 +152,18 @@ static vmb_code charge(vmbi_yaml_reader *r, const yaml_mark_t *m, cost more, vmb
 
 /* Scalars and tags. */
 
-typedef enum tag { TAG_NONE, TAG_STR, TAG_INT, TAG_FLOAT, TAG_BOOL, TAG_NULL, TAG_MAP, TAG_SEQ,
-                   TAG_OTHER } tag;
+typedef enum tag {
+    TAG_NONE,
+    TAG_BARE, /* "!": a scalar is a string, whatever it looks like */
+    TAG_STR,
+    TAG_INT,
+    TAG_FLOAT,
+    TAG_BOOL,
+    TAG_NULL,
+    TAG_MAP,
+    TAG_SEQ,
+    TAG_OTHER
+} tag;
 
 static tag tag_of(const yaml_char_t *text)
 {
@@ -166,6 +176,9 @@ static tag tag_of(const yaml_char_t *text)
 
     if (s == NULL) {
         return TAG_NONE;
+    }
+    if (strcmp(s, "!") == 0) {
+        return TAG_BARE;
     }
     if (strncmp(s, prefix, sizeof(prefix) - 1) == 0) {
         s += sizeof(prefix) - 1;
@@ -193,6 +206,7 @@ static bool tag_fits(tag t, const vmbi_json *v)
     case TAG_NULL:
         return vmbi_json_is_null(v);
     case TAG_NONE:
+    case TAG_BARE:
     case TAG_STR:
         return true;
     case TAG_MAP:
@@ -216,7 +230,7 @@ static vmb_code read_scalar(vmbi_yaml_reader *r, const yaml_event_t *e, vmbi_jso
     if (t == TAG_OTHER || t == TAG_MAP || t == TAG_SEQ) {
         return fail_at(r, &e->start_mark, VMB_E_INVALID, "this tag is not supported", err);
     }
-    if (t == TAG_STR || (t == TAG_NONE && !e->data.scalar.plain_implicit)) {
+    if (t == TAG_STR || t == TAG_BARE || (t == TAG_NONE && !e->data.scalar.plain_implicit)) {
         code = vmbi_yaml_string(s, len, &v, &why);
     } else {
         code = vmbi_yaml_resolve(s, len, &v, &why);
@@ -563,7 +577,7 @@ static vmb_code read_content(vmbi_yaml_reader *r, yaml_event_t *e, unsigned dept
         bool seq = e->type == YAML_SEQUENCE_START_EVENT;
         tag t = tag_of(seq ? e->data.sequence_start.tag : e->data.mapping_start.tag);
 
-        if (t != TAG_NONE && t != (seq ? TAG_SEQ : TAG_MAP)) {
+        if (t != TAG_NONE && t != TAG_BARE && t != (seq ? TAG_SEQ : TAG_MAP)) {
             code = fail_at(r, &e->start_mark, VMB_E_INVALID, "this tag is not supported", err);
         } else if (depth >= VMBI_DOC_MAX_DEPTH) {
             code = fail_at(r, &e->start_mark, VMB_E_LIMIT, "nested too deeply", err);

@@ -146,7 +146,7 @@ static void print_single(printer *p, const char *s)
 static void print_string(printer *p, const char *s, size_t len, unsigned indent, bool key)
 {
     if (!key && is_block(s, len)) {
-        print_block(p, s, len, indent);
+        print_block(p, s, len, indent == 0 ? 2 : indent);
     } else if (has_control(s, len)) {
         print_double(p, s, len);
     } else if (is_plain(s, len)) {
@@ -173,7 +173,7 @@ static bool is_filled(const vmbi_json *v)
     return vmbi_json_len(v) > 0;
 }
 
-/* first: the cursor stands where the first key goes (behind "- "). */
+/* The cursor stands where the first key goes (perhaps behind "- "). */
 static void print_object(printer *p, const vmbi_json *v, unsigned indent, unsigned depth)
 {
     size_t count = vmbi_json_len(v);
