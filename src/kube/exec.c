@@ -26,7 +26,10 @@ enum {
 
 enum { CHANNEL_STDOUT = 1, CHANNEL_STDERR = 2, CHANNEL_ERROR = 3 };
 
-static const char *const protocols[] = {"v5.channel.k8s.io", "v4.channel.k8s.io"};
+/* Offered one at a time, v4 first: asked for v5, kube-apiserver (1.36) reports success when it
+ * loses the node in the middle of a command, while v4 shows the broken end. What v5 adds, closing
+ * standard input, is not used here. */
+static const char *const protocols[] = {"v4.channel.k8s.io", "v5.channel.k8s.io"};
 
 typedef struct call {
     vmbi_kube *k;
@@ -34,6 +37,7 @@ typedef struct call {
     const vmbi_limits *limits;
     char what[VMBI_KUBE_WHAT_SIZE];
     vmbi_buf target; /* request target: path and query */
+    size_t protocol; /* which one is offered */
     char key[VMBI_WS_KEY_SIZE];
     vmbi_stream *stream;
     vmbi_ws *ws;
@@ -96,8 +100,8 @@ static vmb_code send_request(call *c, const vmbi_kube_session *session, const vm
     vmbi_buf_addf(&b, "GET %s HTTP/1.1\r\nHost: %.*s\r\n", c->target.data, (int)host_len, host);
     vmbi_buf_addf(&b,
                   "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                  "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s, %s\r\n",
-                  c->key, protocols[0], protocols[1]);
+                  "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s\r\n",
+                  c->key, protocols[c->protocol]);
     vmb_code rc = add_header(&b, "User-Agent", vmbi_kube_user_agent(c->k), err);
     if (rc == VMB_OK) {
         rc = vmbi_kube_login_headers(c->k, &session->login, add_header, &b, err);
@@ -188,45 +192,67 @@ static vmb_code fail_refused(call *c, vmbi_ws_head *head, vmb_error **err)
     return name_missing(vmbi_kube_status_fail(&answer, c->what, err), err);
 }
 
-/* One handshake. *refused: the login was not taken and another one may be. */
-static vmb_code open_once(call *c, bool may_renew, bool *refused, vmb_error **err)
+/* One handshake. *http_status tells how it was answered, 0 when it was not. */
+static vmb_code open_once(call *c, vmbi_kube_session *session, const vmbi_limits *limits,
+                          int *http_status, vmb_error **err)
 {
-    vmbi_limits within = vmbi_limits_within(c->limits, HANDSHAKE_NS);
-    vmbi_kube_session session = {0};
     vmbi_ws_head head;
-    vmb_code rc = vmbi_kube_session_open(c->k, &within, &session, err);
+    vmb_code rc = vmbi_stream_connect(session->http, vmbi_kube_server(c->k), limits, &c->stream,
+                                      err);
     if (rc == VMB_OK) {
-        rc = vmbi_stream_connect(session.http, vmbi_kube_server(c->k), &within, &c->stream, err);
+        rc = send_request(c, session, limits, err);
     }
     if (rc == VMB_OK) {
-        rc = send_request(c, &session, &within, err);
+        rc = receive_head(c, limits, &head, err);
     }
     if (rc == VMB_OK) {
-        rc = receive_head(c, &within, &head, err);
-    }
-    if (rc == VMB_OK && head.status == 101) {
-        rc = vmbi_ws_head_check(&head, c->key, protocols, VMBI_ARRAY_LEN(protocols), err);
+        *http_status = head.status;
+        if (head.status != 101) {
+            return fail_refused(c, &head, err);
+        }
+        rc = vmbi_ws_head_check(&head, c->key, &protocols[c->protocol], 1, err);
         vmbi_buf_consume(&c->in, head.head_len);
-    } else if (rc == VMB_OK) {
-        *refused = head.status == 401 && may_renew && vmbi_kube_session_refused(c->k, &session);
-        vmbi_kube_session_close(c->k, &session);
-        return fail_refused(c, &head, err);
     }
-    vmbi_kube_session_close(c->k, &session);
     return rc == VMB_OK ? rc : vmbi_wrap(err, rc, "%s", c->what);
 }
 
+/* Does the answer say that another protocol may do? (A bad request in another respect is answered
+ * the same way once more.) */
+static bool is_about_protocol(int http_status)
+{
+    return http_status == 400 || http_status == 406 || http_status == 426 || http_status == 501;
+}
+
+/* Handshakes until one is taken: a login that was refused is renewed once, the second protocol is
+ * for servers that do not know the first. */
 static vmb_code open_stream(call *c, vmb_error **err)
 {
+    vmbi_limits within = vmbi_limits_within(c->limits, HANDSHAKE_NS);
     vmb_error *e = NULL;
-    bool refused = false;
-    vmb_code rc = open_once(c, true, &refused, &e);
-    if (rc != VMB_OK && refused) {
+    vmb_code rc = VMB_OK;
+    bool renewed = false;
+    bool again = true;
+    while (again) {
+        vmbi_kube_session session = {0};
+        int http_status = 0;
         vmb_error_free(e);
         e = NULL;
         vmbi_stream_free(c->stream);
         c->stream = NULL;
-        rc = open_once(c, false, &refused, &e);
+        rc = vmbi_kube_session_open(c->k, &within, &session, &e);
+        if (rc != VMB_OK) {
+            rc = vmbi_wrap(&e, rc, "%s", c->what);
+            break;
+        }
+        rc = open_once(c, &session, &within, &http_status, &e);
+        again = false;
+        if (http_status == 401 && !renewed) {
+            again = renewed = vmbi_kube_session_refused(c->k, &session);
+        } else if (rc != VMB_OK && rc != VMB_E_NOT_FOUND && is_about_protocol(http_status) && c->protocol == 0) {
+            again = true;
+            c->protocol = 1;
+        }
+        vmbi_kube_session_close(c->k, &session);
     }
     vmbi_error_move(err, &e);
     return rc;
