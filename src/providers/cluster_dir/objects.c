@@ -192,10 +192,13 @@ static vmb_code add_object(vmbi_dir_loader *ld, vmbi_json *doc, const char *list
     if (name == NULL || !name_is_safe(name)) {
         return vmbi_fail(err, VMB_E_INVALID, "%s: metadata.name is missing or no valid name", kind);
     }
-    const char *ns = vmbi_json_path_str(doc, "metadata.namespace");
-    if (ns != NULL && ns[0] != '\0' && !name_is_safe(ns)) {
-        return vmbi_fail(err, VMB_E_INVALID, "%s %s: metadata.namespace is no valid name", kind,
-                         name);
+    /* `namespace: no` is a boolean in YAML: taken as absent, the object would move elsewhere */
+    const vmbi_json *field = vmbi_json_path(doc, "metadata.namespace");
+    const char *ns = vmbi_json_str(field);
+    if ((ns == NULL && !vmbi_json_is_null(field)) ||
+        (ns != NULL && ns[0] != '\0' && !name_is_safe(ns))) {
+        return vmbi_fail(err, VMB_E_INVALID, "%s %s: metadata.namespace is no valid name%s", kind,
+                         name, ns == NULL ? " (quotes make it text)" : "");
     }
     return add_pending(ld, doc, api_version, kind, name, line, err);
 }
