@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/strs.h"
 #include "codec/yaml.h"
 #include "model/selector.h"
 
@@ -28,6 +29,19 @@ vmb_code vmb_selector_parse(const char *text, vmb_selector **out, vmb_error **er
     return vmbi_selector_parse(text, strlen(text), out, err);
 }
 
+/* A document reader takes null for an empty document; here it has a meaning. */
+static bool is_null(const char *doc, size_t len)
+{
+    while (len > 0 && vmbi_is_space(doc[0])) {
+        doc++;
+        len--;
+    }
+    while (len > 0 && vmbi_is_space(doc[len - 1])) {
+        len--;
+    }
+    return len == 4 && memcmp(doc, "null", 4) == 0;
+}
+
 vmb_code vmb_selector_from_json(const char *doc, size_t len, vmb_selector **out, vmb_error **err)
 {
     vmbi_json *tree = NULL;
@@ -39,6 +53,9 @@ vmb_code vmb_selector_from_json(const char *doc, size_t len, vmb_selector **out,
     *out = NULL;
     if (len > DOC_MAX_BYTES) {
         return vmbi_fail(err, VMB_E_LIMIT, "label selector: longer than %d bytes", DOC_MAX_BYTES);
+    }
+    if (is_null(doc, len)) {
+        return vmbi_selector_from_tree(NULL, "label selector", out, err);
     }
     code = vmbi_doc_parse(doc, len, "label selector", NULL, &tree, NULL, err);
     if (code != VMB_OK) {
