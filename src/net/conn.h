@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to net/: curl handles, their pool, and the guard against SIGPIPE. */
+/* Private to net/: curl handles and their pool. */
 #ifndef VMBI_NET_CONN_H
 #define VMBI_NET_CONN_H
 
 #include <curl/curl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/types.h>
 
 #include "net/http.h"
+#include "net/sigpipe.h"
 
 /* An easy handle inside a multi handle of its own. The multi handle keeps the connections, so a
  * pooled pair is a pooled connection; it makes waiting interruptible by a descriptor. */
@@ -49,13 +49,5 @@ vmb_code vmbi_conn_set_url(vmbi_http *h, vmbi_conn *c, const char *url, char **h
 vmb_code vmbi_conn_fail(vmbi_conn *c, CURLcode code, const char *what, vmb_error **err);
 /* What to call a request in messages: "GET https://host/path" without query and user. */
 void vmbi_conn_describe(const char *method, const char *url, vmbi_buf *out);
-
-/* Blocks SIGPIPE in the calling thread and takes away the one that was raised meanwhile. */
-typedef struct vmbi_sigpipe {
-    sigset_t before;
-    bool was_pending;
-} vmbi_sigpipe;
-void vmbi_sigpipe_block(vmbi_sigpipe *s);
-void vmbi_sigpipe_restore(const vmbi_sigpipe *s);
 
 #endif

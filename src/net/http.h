@@ -88,6 +88,7 @@ typedef struct vmbi_http_request {
     bool no_retry;          /* one try only (requests that are not idempotent) */
     bool expect_continue;   /* send Expect: 100-continue and wait up to 1 s */
     int64_t idle_timeout_ns; /* 0: as configured; -1: none (a server that thinks for long) */
+    int max_tries;           /* 0: as configured */
 } vmbi_http_request;
 
 /* Performs a request within the limits, retrying as configured. VMB_OK for any HTTP status that

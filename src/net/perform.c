@@ -290,8 +290,10 @@ static bool status_is_transient(int status)
 static bool wants_retry(struct call *c, vmb_code code, const vmb_error *e, int try_number)
 {
     const vmbi_http_config *config = &c->http->config;
-    const int max_tries = config->max_tries > 0 ? config->max_tries : DEFAULT_TRIES;
     const vmbi_http_request *q = c->request;
+    const int max_tries = q->max_tries > 0        ? q->max_tries
+                          : config->max_tries > 0 ? config->max_tries
+                                                  : DEFAULT_TRIES;
 
     if (q->no_retry || c->sink_used || try_number >= max_tries) {
         return false;
