@@ -154,6 +154,7 @@ def measure(rig, size, runs, with_velero):
     one = line("ours into MinIO", [r[0] for r in into_s3], [r[1] for r in into_s3], base,
                [r[2] for r in into_s3])
     folder = os.path.join(rig.dir, "store")
+    os.makedirs(folder)
     into_dir = []
     for i in range(runs):
         into_dir.append(ours(rig, "d%d-%d" % (size, i), namespace, "--store-dir", folder))

@@ -12,15 +12,13 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "rig"), os.path.join(HERE, "..", "interop")]
+sys.path[:0] = [os.path.join(HERE, "..", "interop")]
 
-from rig import Rig, Skip  # noqa: E402
 import archive  # noqa: E402
-
-VMBACKUP = os.environ.get("VMBACKUP", "vmbackup")
+import steps  # noqa: E402
+from steps import Skip, VMBACKUP  # noqa: E402
 
 LOCATION = """
 apiVersion: velero.io/v1
@@ -80,33 +78,30 @@ OR_LABELS = """  orLabelSelectors:
 """
 
 
-class Procedure:
+class Procedure(steps.Steps):
+    PARTS = ("apiserver", "minio", "kubelet", "csi")
+
     def __init__(self, rig):
-        self.rig = rig
-        self.front = "front"
-        self.files = []
+        super().__init__(rig)
+        try:
+            rig.add("rgw")
+        except Skip as why:
+            print("without rgw: %s" % why)
+        self.files = {}
         for name, default in (("minio", "true"), ("rgw", "false")):
             if rig.has(name):
-                path = os.path.join(rig.dir, "location-%s.yaml" % name)
-                at = dict(rig.s3[name], name=name, default=default)
-                with open(path, "w") as f:
-                    f.write(LOCATION % at)
-                self.files += ["--location-file", path]
+                self.files[name] = os.path.join(rig.dir, "location-%s.yaml" % name)
+                with open(self.files[name], "w") as f:
+                    f.write(LOCATION % dict(rig.s3[name], name=name, default=default))
 
     def vmbackup(self, *args, code=0, store="minio"):
         at = self.rig.s3[store]
-        env = {**os.environ, **self.rig.environment(), "AWS_ACCESS_KEY_ID": at["access_key"],
-               "AWS_SECRET_ACCESS_KEY": at["secret_key"]}
-        done = subprocess.run([VMBACKUP, *args], capture_output=True, text=True, timeout=240,
-                              env=env)
-        assert done.returncode == code, "vmbackup %s ended with %d\n%s%s" % (
-            " ".join(args), done.returncode, done.stdout, done.stderr)
-        return done.stdout
+        return super().vmbackup(*args, code=code, env={
+            "AWS_ACCESS_KEY_ID": at["access_key"], "AWS_SECRET_ACCESS_KEY": at["secret_key"]})
 
     def location_args(self, store):
         # one location per run: each store has credentials of its own in the environment
-        i = self.files.index(next(f for f in self.files if f.endswith("-%s.yaml" % store)))
-        return self.files[i - 1:i + 1]
+        return ["--location-file", self.files[store]]
 
     def backup(self, name, selector="", store="minio", code=0):
         path = os.path.join(self.rig.dir, name + ".yaml")
@@ -128,9 +123,10 @@ class Procedure:
     def hooks(self, since, what):
         return [e for e in self.rig.exec_journal()[since:] if e["argv"][:1] == [what]]
 
-    # ---- steps
-
     def prepare(self):
+        self.rig.load_shop(storage_class="rig")
+        for claim in ("web-root", "web-data"):
+            self.rig.csi.write(self.rig.csi.bound("shop", claim), os.urandom(1 << 20))
         pods = self.rig.api("GET", "/api/v1/namespaces/shop/pods?labelSelector=app%3Dfront")
         self.front = pods["items"][0]["metadata"]["name"]
         self.container = pods["items"][0]["spec"]["containers"][0]["name"]
@@ -285,40 +281,5 @@ def seconds(value):
     return datetime.datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
 
 
-def main():
-    passed = failed = skipped = 0
-    try:
-        with Rig(parts=["apiserver", "minio", "kubelet", "csi"]) as rig:
-            try:
-                rig.add("rgw")
-            except Skip as why:
-                print("without rgw: %s" % why)
-            shop = rig.load_shop(storage_class="rig")
-            for (kind, _, name), obj in shop.items():
-                if kind == "PersistentVolumeClaim":
-                    rig.csi.write(rig.csi.bound("shop", name), os.urandom(1 << 20))
-            suite = Procedure(rig)
-            for step in Procedure.STEPS:
-                start = time.monotonic()
-                try:
-                    step(suite)
-                    passed += 1
-                    print("ok   %-50s %5.1f s" % (step.__name__, time.monotonic() - start))
-                except Skip as why:
-                    skipped += 1
-                    print("skip %-50s %s" % (step.__name__, why))
-                except Exception:
-                    failed += 1
-                    print("FAIL %s" % step.__name__)
-                    traceback.print_exc(file=sys.stdout)
-                sys.stdout.flush()
-    except Skip as why:
-        print("skipped: %s" % why)
-        print("0 passed, 0 failed, 1 skipped")
-        return 77
-    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(steps.main(Procedure))

@@ -5,58 +5,32 @@ its own backup of the same namespace holds the same members.
 
 Ends with `N passed, N failed, N skipped`; docs/differences.md lists the differences allowed here.
 """
+import gzip
 import json
 import os
 import re
-import subprocess
 import sys
-import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "rig"), HERE]
+sys.path[:0] = [HERE]
 
-from rig import Rig, Skip  # noqa: E402
 import archive  # noqa: E402
+import steps  # noqa: E402
+from steps import VELERO  # noqa: E402
 
-VMBACKUP = os.environ.get("VMBACKUP", "vmbackup")
-VELERO = "/apis/velero.io/v1/namespaces/velero/"
 # What Velero changes itself in an object that it restores.
 RESET = ("uid", "resourceVersion", "creationTimestamp", "generation", "ownerReferences",
          "managedFields", "selfLink")
 
 
-class Interop:
-    def __init__(self, rig):
-        self.rig = rig
-        self.s3 = rig.s3client("minio")
-
-    # ---- helpers
-
-    def vmbackup(self, *args, code=0):
-        done = subprocess.run([VMBACKUP, *args], capture_output=True, text=True, timeout=180,
-                              env={**os.environ, **self.rig.environment()})
-        assert done.returncode == code, "vmbackup %s ended with %d\n%s%s" % (
-            " ".join(args), done.returncode, done.stdout, done.stderr)
-        return done.stdout
-
-    def object(self, kind, name):
-        return self.rig.api("GET", VELERO + kind + "/" + name)
+class Interop(steps.Steps):
+    PARTS = ("apiserver", "minio", "kubelet", "velero")
 
     def phase(self, kind, name):
         return self.object(kind, name).get("status", {}).get("phase", "")
 
-    def file(self, backup, suffix):
-        return self.s3.get("velero/backups/%s/%s" % (backup, suffix))
-
-    def wait_phase(self, kind, name, seconds=120):
-        ends = ("Completed", "PartiallyFailed", "Failed", "FailedValidation")
-        self.rig.wait(lambda: self.phase(kind, name) in ends, seconds, kind + " " + name)
-        return self.phase(kind, name)
-
-    # ---- steps, in order: each builds on the former
-
     def ours_completes(self):
+        self.rig.load_shop()
         # the fixture's driver cannot snapshot; run_velero_csi.py has one that can
         self.vmbackup("backup", "create", "ours", "--include-namespaces", "shop",
                       "--snapshot-volumes=false")
@@ -130,11 +104,9 @@ class Interop:
         names = [set(k.rsplit("/", 1)[1].replace(b, "B") for k in
                      self.s3.list("velero/backups/%s/" % b)) for b in ("ours", "theirs")]
         assert names[0] == names[1], names[0] ^ names[1]
-        import gzip
         for suffix in ("resource-list.json.gz", "podvolumebackups.json.gz",
                        "volumesnapshots.json.gz", "itemoperations.json.gz"):
-            mine = json.loads(gzip.decompress(self.file("ours", "ours-" + suffix)))
-            his = json.loads(gzip.decompress(self.file("theirs", "theirs-" + suffix)))
+            mine, his = self.document("ours", suffix), self.document("theirs", suffix)
             if suffix.startswith("resource-list"):
                 for kind, names in his.items():
                     found = [n for n in mine.get(kind, [])
@@ -156,7 +128,6 @@ class Interop:
 
     def warnings(self, restore, name):
         """The restore's warnings, one a line, without the names of the two target namespaces."""
-        import gzip
         text = gzip.decompress(self.s3.get("velero/restores/%s/restore-%s-results.gz" %
                                            (restore, restore)))
         found = json.loads(text)["warnings"]
@@ -230,30 +201,5 @@ def normal(obj):
     return {**{k: v for k, v in obj.items() if k != "status"}, "metadata": meta, "spec": spec}
 
 
-def main():
-    passed = failed = 0
-    try:
-        with Rig(parts=["apiserver", "minio", "kubelet", "velero"]) as rig:
-            rig.load_shop()
-            suite = Interop(rig)
-            for step in Interop.STEPS:
-                start = time.monotonic()
-                try:
-                    step(suite)
-                    passed += 1
-                    print("ok   %-45s %5.1f s" % (step.__name__, time.monotonic() - start))
-                except Exception:
-                    failed += 1
-                    print("FAIL %s" % step.__name__)
-                    traceback.print_exc(file=sys.stdout)
-                sys.stdout.flush()
-    except Skip as why:
-        print("skipped: %s" % why)
-        print("0 passed, 0 failed, 1 skipped")
-        return 77
-    print("%d passed, %d failed, 0 skipped" % (passed, failed))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(steps.main(Interop))
