@@ -25,9 +25,9 @@ OBJECTS = 3000
 
 def make_cluster(folder):
     with open(os.path.join(folder, "objects.yaml"), "w") as f:
-        f.write("apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n")
+        f.write("apiVersion: v1\nkind: Namespace\nmetadata: {name: many}\n")
         for i in range(OBJECTS):
-            f.write("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm-%d, namespace: n}\n"
+            f.write("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm-%d, namespace: many}\n"
                     "data: {v: %s}\n" % (i, "x" * random.randint(1, 400)))
 
 
