@@ -3,6 +3,9 @@
 #ifndef TEST_MODEL_CLUSTER_H
 #define TEST_MODEL_CLUSTER_H
 
+/* ISO C99 promises literals of 4095 bytes only; the compilers that build the tests take more. */
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+
 #define ALL_VERBS "\"verbs\":[\"create\",\"delete\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]"
 #define RES(name, singular, kind, namespaced, shorts)                                              \
     "{\"name\":\"" name "\",\"singularName\":\"" singular "\",\"kind\":\"" kind                     \
