@@ -12,7 +12,17 @@
 #include "kube/status.h"
 #include "kube/throttle.h"
 
-enum { URL_MAX_BYTES = 64 * 1024, HEADERS_MAX = 8, ONCE_TRIES = 8 };
+enum {
+    URL_MAX_BYTES = 64 * 1024,
+    HEADERS_MAX = 8,
+    ONCE_TRIES = 8,
+    /* A server that has answered once gets about half a minute to come back from a restart; one
+     * that never did is probably the wrong address. */
+    TRIES_KNOWN = 12,
+    TRIES_UNKNOWN = 5
+};
+
+#define RETRY_CAP_NS (10 * VMBI_SECOND)
 
 /* Net's connections for one client certificate; replaced when a plugin brings another one. */
 struct vmbi_kube_transport {
@@ -27,6 +37,7 @@ struct vmbi_kube {
     vmbi_kube_auth *auth;
     char *user_agent;
     bool gzip;
+    atomic_bool reached; /* the server has answered; relaxed, only a hint */
     vmbi_kube_throttle throttle;
     pthread_mutex_t lock;
     vmbi_kube_transport *transport; /* lock: the newest; holds one reference */
@@ -69,6 +80,7 @@ vmb_code vmbi_kube_new(const vmbi_kube_options *options, vmbi_kube **out, vmb_er
         return vmbi_fail_nomem(err);
     }
     atomic_init(&k->refs, 1);
+    atomic_init(&k->reached, false);
     (void)pthread_mutex_init(&k->lock, NULL);
     vmbi_kube_throttle_init(&k->throttle, options->qps, options->burst);
     vmb_code rc = vmbi_kube_config_load(&sources, options->context, &k->config, err);
@@ -153,6 +165,8 @@ static vmb_code transport_new(const vmbi_kube *k, const vmbi_kube_login *login,
         .client_key_len = from_plugin ? strlen(login->key_pem) : c->key_len,
         .proxy_url = c->proxy_url,
         .user_agent = k->user_agent,
+        .max_tries = TRIES_KNOWN,
+        .retry_cap_ns = RETRY_CAP_NS,
     };
     vmbi_kube_transport *t = vmbi_zalloc(sizeof(*t));
     if (t == NULL) {
@@ -279,8 +293,8 @@ static vmb_code sign(void *user, int try_number, vmbi_http_headers *headers, vmb
     return vmbi_kube_login_headers(s->k, &s->session->login, add_header, headers, err);
 }
 
-static vmb_code send_once(vmbi_kube *k, const vmbi_kube_call *call, const char *url,
-                          const vmbi_limits *limits, vmbi_kube_session *session,
+static vmb_code send_call(vmbi_kube *k, const vmbi_kube_call *call, const char *url,
+                          const vmbi_limits *limits, vmbi_kube_session *session, bool reached,
                           vmbi_http_response *response, vmb_error **err)
 {
     signer s = {k, session, limits};
@@ -304,8 +318,13 @@ static vmb_code send_once(vmbi_kube *k, const vmbi_kube_call *call, const char *
         .sign = sign,
         .user = &s,
         .no_retry = call->once,
+        .max_tries = call->max_tries > 0 ? call->max_tries : reached ? 0 : TRIES_UNKNOWN,
     };
-    return vmbi_http_perform(session->http, &request, limits, response, err);
+    vmb_code rc = vmbi_http_perform(session->http, &request, limits, response, err);
+    if (rc == VMB_OK) {
+        atomic_store_explicit(&k->reached, true, memory_order_relaxed);
+    }
+    return rc;
 }
 
 static vmb_code buf_write(void *user, const void *data, size_t len, vmb_error **err)
@@ -368,6 +387,11 @@ static vmb_code judge(const vmbi_kube_call *call, const vmbi_http_response *r, v
     return vmbi_kube_status_fail(&answer, call->what, err);
 }
 
+static bool is_overloaded(const vmbi_http_response *r)
+{
+    return r->status == 429 || r->status >= 500;
+}
+
 /* Pause before the next try of a request that net may send only once; 429 says that the server
  * did not begin to work on it. */
 static int64_t refusal_pause_ns(const vmbi_http_response *r, int tries)
@@ -387,13 +411,17 @@ vmb_code vmbi_kube_call_perform(vmbi_kube *k, const vmbi_kube_call *call,
     vmb_code rc = vmbi_buf_check(&url, err, "request url");
     for (int tries = 1; rc == VMB_OK; tries++) {
         vmbi_kube_session session = {0};
+        bool reached = atomic_load_explicit(&k->reached, memory_order_relaxed);
         rc = vmbi_kube_session_open(k, limits, &session, err);
         if (rc == VMB_OK) {
-            rc = send_once(k, call, url.data, limits, &session, response, err);
+            rc = send_call(k, call, url.data, limits, &session, reached, response, err);
         }
         bool again = rc == VMB_OK && response->status == 401 && !renewed &&
                      vmbi_kube_session_refused(k, &session);
         renewed = renewed || again;
+        if (rc == VMB_OK && !reached && !call->once && is_overloaded(response)) {
+            again = true; /* the few tries of a first contact were used up: it does live */
+        }
         if (rc == VMB_OK && call->once && response->status == 429 && tries < ONCE_TRIES) {
             int64_t pause = refusal_pause_ns(response, tries);
             int64_t left = vmbi_limits_remaining_ns(limits);

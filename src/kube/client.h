@@ -40,6 +40,7 @@ typedef struct vmbi_kube_call {
     const void *body;         /* NULL: none */
     size_t body_len;
     bool once; /* sending it twice would do something twice: no retry but after 429 and 401 */
+    int max_tries; /* 0: the client's */
     bool gzip; /* ask for a compressed answer, if the client's options agree */
 } vmbi_kube_call;
 

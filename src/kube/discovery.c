@@ -5,7 +5,11 @@
 
 #include "base/error.h"
 
-enum { BODY_MAX_BYTES = 64 << 20, PATH_MAX_BYTES = 1024, TYPE_SIZE = 256 };
+enum {
+    BODY_MAX_BYTES = 64 << 20,
+    PATH_MAX_BYTES = 1024,
+    GROUP_TRIES = 3 /* of one group: its own server may be away for long */
+};
 
 /* Newest first; the server takes the first one it knows. Source: k8s.io/api/apidiscovery. */
 static const char aggregated_accept[] =
@@ -30,11 +34,15 @@ static bool add_warning(vmbi_json *warnings, const char *subject, const char *wh
 }
 
 static vmb_code fetch(const discovery *d, const char *path, const char *what, const char *accept,
-                      vmbi_json **out, vmb_error **err)
+                      int max_tries, vmbi_json **out, vmb_error **err)
 {
     vmbi_http_response response;
-    vmbi_kube_call call = {
-        .method = "GET", .path = path, .what = what, .accept = accept, .gzip = true};
+    vmbi_kube_call call = {.method = "GET",
+                           .path = path,
+                           .what = what,
+                           .accept = accept,
+                           .max_tries = max_tries,
+                           .gzip = true};
     vmbi_http_response_init(&response, BODY_MAX_BYTES);
     vmb_code rc = vmbi_kube_call_perform(d->k, &call, d->limits, &response, err);
     if (rc == VMB_OK) {
@@ -221,7 +229,7 @@ static vmb_code add_legacy_version(const discovery *d, const char *group, const 
     if (rc != VMB_OK) {
         goto out;
     }
-    rc = fetch(d, path.data, what.data, NULL, &doc, &e);
+    rc = fetch(d, path.data, what.data, NULL, GROUP_TRIES, &doc, &e);
     if (rc == VMB_OK) {
         rc = vmbi_json_append(versions, vmbi_kube_discovery_version(doc, version))
                  ? VMB_OK
@@ -284,7 +292,7 @@ static vmb_code discover_root(const discovery *d, const char *path, vmb_error **
     char what[32] = "discover ";
     vmb_code rc = VMB_OK;
     memcpy(what + 9, path, strlen(path) + 1); /* "/api" or "/apis" */
-    rc = fetch(d, path, what, aggregated_accept, &doc, err);
+    rc = fetch(d, path, what, aggregated_accept, 0, &doc, err);
     if (rc != VMB_OK) {
         return rc;
     }
@@ -334,7 +342,7 @@ static vmb_code discover_version(const discovery *d, vmbi_json *doc, vmb_error *
 {
     vmbi_json *version = NULL;
     vmb_error *e = NULL;
-    vmb_code rc = fetch(d, "/version", "get the server's version", NULL, &version, &e);
+    vmb_code rc = fetch(d, "/version", "get the server's version", NULL, 0, &version, &e);
     bool ok = true;
     if (rc == VMB_E_DENIED || rc == VMB_E_NOT_FOUND) {
         ok = add_warning(d->warnings, "server version unknown", vmb_error_message(e));
