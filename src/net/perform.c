@@ -73,6 +73,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     if (len == 0) {
         return 0;
     }
+    /* curl hands over many pieces between two looks of ours at the limits, and a sink may be slow. */
+    stop(c, vmbi_limits_check(c->limits, &c->callback_err, c->name.data));
+    if (c->callback_code != VMB_OK) {
+        return 0;
+    }
     if (c->request->on_body && c->response->status / 100 == 2) {
         c->sink_used = true;
         stop(c, c->request->on_body(c->request->user, data, len, &c->callback_err));

@@ -163,6 +163,10 @@ static S3Status on_get(int size, const char *data, void *user)
                               g->c.what);
         return S3StatusAbortedByCallback;
     }
+    g->c.code = vmbi_limits_check(g->c.limits, &g->c.error, g->c.what);
+    if (g->c.code != VMB_OK) {
+        return S3StatusAbortedByCallback;
+    }
     g->c.got_bytes = true;
     g->c.code = vmb_sink_write(g->out, data, (size_t)size, &g->c.error);
     g->at += size;
@@ -357,6 +361,13 @@ static vmb_code libs3_put_commit(void *user, vmb_job *job, void *op, vmb_error *
     }
     if (code == VMB_OK) {
         code = vmbi_libs3_run(user, &p->c, start_put, p, err);
+    }
+    if (code == VMB_OK && p->c.etag[0] == '\0') {
+        /* libs3 takes the headers of "100 Continue" for the answer's, and those have no ETag. */
+        vmbi_libs3_call info;
+
+        code = head(user, job, p->key, &info, err);
+        memcpy(p->c.etag, info.etag, sizeof(p->c.etag));
     }
     if (code == VMB_OK && !strstr(p->c.etag, hex)) {
         (void)libs3_remove(user, job, p->key, NULL);
