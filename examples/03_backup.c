@@ -20,10 +20,16 @@ int main(int argc, char **argv)
         return 2;
     }
     snprintf(cluster, sizeof(cluster), "path: \"%s\"", argv[1]);
-    snprintf(
-        location, sizeof(location),
-        "{metadata: {name: default}, spec: {provider: vmbackup.io/dir, config: {path: \"%s\"}}}",
-        argv[2]);
+    snprintf(location, sizeof(location),
+             "apiVersion: velero.io/v1\n"
+             "kind: BackupStorageLocation\n"
+             "metadata:\n"
+             "  name: default\n"
+             "spec:\n"
+             "  provider: vmbackup.io/dir\n"
+             "  config:\n"
+             "    path: \"%s\"\n",
+             argv[2]);
 
     if (vmb_ctx_new(&ctx, &err) || /* a real cluster: "cluster.kube", NULL, 0 */
         vmb_ctx_use(ctx, "cluster.dir", cluster, strlen(cluster), &err) ||

@@ -83,7 +83,8 @@ static vmb_code back_up(vmb_ctx *ctx, char **argv, vmb_error **err)
 
     snprintf(cluster, sizeof(cluster), "{\"path\": \"%s\"}", argv[1]);
     snprintf(location, sizeof(location),
-             "{\"metadata\": {\"name\": \"default\"}, \"spec\": {\"provider\": "
+             "{\"apiVersion\": \"velero.io/v1\", \"kind\": \"BackupStorageLocation\", "
+             "\"metadata\": {\"name\": \"default\"}, \"spec\": {\"provider\": "
              "\"vmbackup.io/dir\", \"config\": {\"path\": \"%s\"}}}",
              argv[2]);
     code = vmb_ctx_use(ctx, "cluster.dir", cluster, strlen(cluster), err);

@@ -11,7 +11,6 @@ BANNED = {
     "strcpy": "unbounded; use vmbi_buf or snprintf",
     "stpcpy": "unbounded; use vmbi_buf or snprintf",
     "strcat": "unbounded; use vmbi_buf or snprintf",
-    "strncat": "easily misused; use vmbi_buf or snprintf",
     "sprintf": "unbounded; use snprintf",
     "vsprintf": "unbounded; use vsnprintf",
     "gets": "unbounded",

@@ -87,7 +87,8 @@ Owned<vmb_ctx> context(const std::string &cluster, const std::string &store, Gue
     check([&](vmb_error **err) { return vmb_ctx_new(&raw, err); });
     Owned<vmb_ctx> ctx(raw);
     const std::string settings = "{\"path\": \"" + cluster + "\"}";
-    const std::string location = "{\"metadata\": {\"name\": \"default\"}, \"spec\": {\"provider\": "
+    const std::string location = "{\"apiVersion\": \"velero.io/v1\", "
+                                 "\"kind\": \"BackupStorageLocation\", \"metadata\": {\"name\": \"default\"}, \"spec\": {\"provider\": "
                                  "\"vmbackup.io/dir\", \"config\": {\"path\": \"" +
                                  store + "\"}}}";
     check([&](vmb_error **err) {

@@ -190,7 +190,8 @@ def go(env, folder):
 def main():
     build = os.path.abspath(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        env = install(build, os.path.join(folder, "root"))
+        # one place for all runs: Go's build cache does not notice when the library moves
+        env = install(build, os.path.join(build, "test-root"))
         c_programs(build, folder)
         cxx(build, folder)
         python(env)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the suites of this folder share: counting, running, an installed copy of the library."""
 import os
+import shutil
 import subprocess
 import sys
 
@@ -52,6 +53,7 @@ def find(folder, name):
 
 def install(build, root):
     """Installs a build below root; the environment in which pkg-config finds it."""
+    shutil.rmtree(root, ignore_errors=True)
     done = run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", root])
     if done.returncode != 0:
         raise SystemExit(seen(done))

@@ -72,6 +72,8 @@ func (g *guest) Run(namespace, pod, container string, command []string) (int, []
 }
 
 const backup = `
+apiVersion: velero.io/v1
+kind: Backup
 metadata: {name: go}
 spec:
   includedNamespaces: [shop]
