@@ -174,7 +174,9 @@ def go(env, folder):
         suite.skip("needs Go")
         return
     program = os.path.join(folder, "go-demo")
-    env = dict(env, CGO_ENABLED="1", GOFLAGS="-mod=mod", GOTOOLCHAIN="local")
+    # Go's build cache does not notice when pkg-config's answer changes, but knows this variable
+    env = dict(env, CGO_ENABLED="1", GOFLAGS="-mod=mod", GOTOOLCHAIN="local",
+               CGO_LDFLAGS="-O2 -g -L" + env["LD_LIBRARY_PATH"])
     module = os.path.join(EXAMPLES, "go")
     done = run(["go", "build", "-o", program, "./demo"], cwd=module, env=env, timeout=280)
     if not suite.check("Go: builds with pkg-config", done.returncode == 0, seen(done)):
@@ -190,7 +192,7 @@ def go(env, folder):
 def main():
     build = os.path.abspath(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        # one place for all runs: Go's build cache does not notice when the library moves
+        # one place for all runs, so that Go's build cache is of use
         env = install(build, os.path.join(build, "test-root"))
         c_programs(build, folder)
         cxx(build, folder)
