@@ -483,10 +483,21 @@ class Rig:
         self.wait(self._established, 60, "established custom resources")
 
     def _established(self):
-        items = self.api("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
-        return all(any(c["type"] == "Established" and c["status"] == "True"
-                       for c in item.get("status", {}).get("conditions", []))
-                   for item in items["items"])
+        """Whether each custom resource is there and served.
+
+        For a moment after its start the API server answers a list of them with 429, "storage
+        is (re)initializing".
+        """
+        items = self.api("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
+        if not all(any(c["type"] == "Established" and c["status"] == "True"
+                       for c in item.get("status", {}).get("conditions", [])) for item in items):
+            return False
+        for item in items:
+            for version in item["spec"]["versions"]:
+                if version["served"]:
+                    self.api("GET", "/apis/%s/%s/%s?limit=1" % (
+                        item["spec"]["group"], version["name"], item["spec"]["names"]["plural"]))
+        return True
 
     def load_shop(self, storage_class=None):
         """Makes the demo namespace `shop` (fixtures/shop.yaml), statuses included; returns

@@ -107,6 +107,7 @@ class ApiServer(Part):
         if not self.prepared:
             self.prepare()
             self.prepared = True
+        rig.wait(rig._established, 60, "served custom resources", self.procs)
 
     def prepare(self):
         rig = self.rig
@@ -133,8 +134,6 @@ class ApiServer(Part):
             rig.apply(CRDS)
         if rig.velero_crds:
             rig.apply(rig.velero("install", "--crds-only", "--dry-run", "-o", "yaml"))
-        if rig.crds or rig.velero_crds:
-            rig.wait(rig._established, 60, "established custom resources", self.procs)
 
 
 @register
