@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the store suite against a built-in provider:
  *   store_conformance --provider s3 --settings JSON [--prefix P] [--skip a,b] [--only text]
- *                     [--big BYTES] [--many N] [--insecure]
+ *                     [--big BYTES] [--many N] [--plain-keys] [--insecure]
  *   store_conformance --provider dir --temp
  * Settings may come from a file: --settings @FILE (credentials stay out of the process list). */
 #include <errno.h>
@@ -39,6 +39,10 @@ static bool parse_args(int argc, char **argv, struct args *a)
 
         if (strcmp(argv[i], "--temp") == 0) {
             a->temp = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--plain-keys") == 0) {
+            a->o.plain_keys = true;
             continue;
         }
         if (strcmp(argv[i], "--insecure") == 0) {

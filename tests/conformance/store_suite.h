@@ -13,6 +13,7 @@ typedef struct store_suite_options {
     const char *skip;     /* comma list of test names that the store cannot do; NULL: none */
     int64_t big_bytes;    /* size of the large objects; 0: 21 MiB + 123 */
     int32_t many_objects; /* size of the long listing; 0: 1100 */
+    bool plain_keys;      /* only A-Za-z0-9-._~/ in keys, but for the tests of others */
     bool insecure;        /* presigned URLs are fetched without checking certificates */
     void (*report)(void *user, const char *test, const char *outcome); /* "ok", "skipped", why */
     void *user;
