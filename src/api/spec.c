@@ -63,8 +63,7 @@ void vmb_spec_free(vmb_spec *spec)
     vmbi_spec_free(spec);
 }
 
-vmb_code vmb_spec_validate(const vmb_spec *spec, char **report, size_t *report_len,
-                           vmb_error **err)
+vmb_code vmb_spec_validate(const vmb_spec *spec, char **report, size_t *report_len, vmb_error **err)
 {
     vmbi_problems problems = {0};
     vmb_code code;
@@ -274,8 +273,7 @@ vmb_code vmb_spec_set_int(vmb_spec *spec, const char *path, int64_t value, vmb_e
     return code == VMB_OK ? vmbi_spec_set(spec, path, vmbi_json_integer(value), err) : code;
 }
 
-vmb_code vmb_spec_set_duration_ns(vmb_spec *spec, const char *path, int64_t value,
-                                  vmb_error **err)
+vmb_code vmb_spec_set_duration_ns(vmb_spec *spec, const char *path, int64_t value, vmb_error **err)
 {
     char text[VMBI_DURATION_SIZE];
     vmb_code code;

@@ -13,10 +13,10 @@
 typedef struct vmbi_spec_text vmbi_spec_text;
 
 struct vmb_spec {
-    vmbi_json *root;     /* the Backup object */
-    vmbi_spec_text *text; /* NULL when not from text */
+    vmbi_json *root;              /* the Backup object */
+    vmbi_spec_text *text;         /* NULL when not from text */
     const vmbi_positions *places; /* of text, borrowed; NULL when not from text */
-    char *source;        /* name in messages, never NULL */
+    char *source;                 /* name in messages, never NULL */
 };
 
 #define VMBI_BACKUP_TTL_NS (INT64_C(720) * 3600 * 1000000000)
@@ -36,11 +36,11 @@ const vmbi_json *vmbi_spec_root(const vmb_spec *spec);
 const vmbi_problems *vmbi_spec_notes(const vmb_spec *spec);
 const char *vmbi_spec_name(const vmb_spec *spec); /* metadata.name; "" when unset. Borrowed. */
 
-/* A deep copy of the Backup as a run works with it: apiVersion and kind set; ttl, csiSnapshotTimeout
- * and itemOperationTimeout with Velero's defaults (0 counts as unset); defaultVolumesToRestic
- * folded into defaultVolumesToFsBackup; includedNamespaces ["*"] when unset; "hooks" and "metadata"
- * present; storageLocation as it is. `status` is removed. default_storage_location NULL: left
- * unset. The result is owned. */
+/* A deep copy of the Backup as a run works with it: apiVersion and kind set; ttl,
+ * csiSnapshotTimeout and itemOperationTimeout with Velero's defaults (0 counts as unset);
+ * defaultVolumesToRestic folded into defaultVolumesToFsBackup; includedNamespaces ["*"] when unset;
+ * "hooks" and "metadata" present; storageLocation as it is. `status` is removed.
+ * default_storage_location NULL: left unset. The result is owned. */
 vmb_code vmbi_backup_defaulted(const vmbi_json *backup, const char *default_storage_location,
                                vmbi_json **out, vmb_error **err);
 /* Duration field of a spec object in ns; dflt when unset, 0 or malformed. */

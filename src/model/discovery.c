@@ -19,9 +19,9 @@ enum {
 
 static void resource_done(vmbi_resource *r)
 {
-    char **owned[] = {(char **)(uintptr_t)&r->group,    (char **)(uintptr_t)&r->version,
-                      (char **)(uintptr_t)&r->name,     (char **)(uintptr_t)&r->singular,
-                      (char **)(uintptr_t)&r->kind,     (char **)(uintptr_t)&r->group_resource,
+    char **owned[] = {(char **)(uintptr_t)&r->group,      (char **)(uintptr_t)&r->version,
+                      (char **)(uintptr_t)&r->name,       (char **)(uintptr_t)&r->singular,
+                      (char **)(uintptr_t)&r->kind,       (char **)(uintptr_t)&r->group_resource,
                       (char **)(uintptr_t)&r->api_version};
 
     for (size_t i = 0; i < VMBI_ARRAY_LEN(owned); i++) {
@@ -173,12 +173,14 @@ static vmb_code add_group(vmbi_discovery *d, const vmbi_json *group, vmb_error *
         const vmbi_json *resources = vmbi_json_get(version, "resources");
 
         if (text == NULL) {
-            return vmbi_fail(err, VMB_E_INVALID, "discovery: group \"%.100s\" has a version "
-                             "without a name", name != NULL ? name : "");
+            return vmbi_fail(err, VMB_E_INVALID,
+                             "discovery: group \"%.100s\" has a version "
+                             "without a name",
+                             name != NULL ? name : "");
         }
         for (size_t i = 0; i < vmbi_json_len(resources); i++) {
-            vmb_code code = add_resource(d, name != NULL ? name : "", text,
-                                         vmbi_json_at(resources, i), err);
+            vmb_code code =
+                add_resource(d, name != NULL ? name : "", text, vmbi_json_at(resources, i), err);
             if (code != VMB_OK) {
                 return code;
             }
@@ -204,8 +206,7 @@ static vmb_code index_add(vmbi_map *map, const char *key, vmbi_resource *r, vmb_
 
 /* Chooses the version of each resource that is collected: the group's preferred one where it
  * serves the resource, else the first that does. */
-static vmb_code choose_version(vmbi_discovery *d, size_t i, const char *preferred,
-                               vmb_error **err)
+static vmb_code choose_version(vmbi_discovery *d, size_t i, const char *preferred, vmb_error **err)
 {
     vmbi_resource *r = &d->all[i];
     vmbi_resource *chosen = vmbi_map_get(&d->by_gr, r->group_resource);
@@ -220,8 +221,7 @@ static vmb_code choose_version(vmbi_discovery *d, size_t i, const char *preferre
     return vmbi_map_set(&d->by_gr, r->group_resource, r, err);
 }
 
-static vmb_code index_group(vmbi_discovery *d, size_t from, const char *preferred,
-                            vmb_error **err)
+static vmb_code index_group(vmbi_discovery *d, size_t from, const char *preferred, vmb_error **err)
 {
     vmb_code code = VMB_OK;
 

@@ -26,8 +26,7 @@ typedef struct vmbi_resource {
 
 typedef struct vmbi_discovery vmbi_discovery;
 
-vmb_code vmbi_discovery_parse(const char *json, size_t len, vmbi_discovery **out,
-                              vmb_error **err);
+vmb_code vmbi_discovery_parse(const char *json, size_t len, vmbi_discovery **out, vmb_error **err);
 vmb_code vmbi_discovery_from_tree(const vmbi_json *doc, vmbi_discovery **out, vmb_error **err);
 void vmbi_discovery_free(vmbi_discovery *d);
 

@@ -8,7 +8,7 @@
 enum { NOTES_MAX = 20, LINES_BACK = 4 };
 
 typedef struct text_line {
-    const char *p; /* first byte that is not white space */
+    const char *p;   /* first byte that is not white space */
     const char *end; /* behind the last one */
     size_t indent;
     bool tab; /* white space before p holds a tab */

@@ -8,7 +8,10 @@
 
 #define N VMBI_FIELD_NULLABLE
 #define R VMBI_FIELD_REQUIRED
-#define END {NULL, VMBI_FIELD_ANY, 0, NULL}
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, VMBI_FIELD_ANY, 0, NULL                                                              \
+    }
 
 static const vmbi_field expression_fields[] = {
     {"key", VMBI_FIELD_STRING, R, NULL},

@@ -26,9 +26,9 @@ static vmb_code read_list(builder *b, const vmbi_json *from, const char *field, 
     }
     for (size_t i = 0; i < vmbi_json_len(list); i++) {
         const char *s = vmbi_json_str(vmbi_json_at(list, i));
-        vmb_code code = s == NULL ? vmbi_fail(b->err, VMB_E_INVALID,
-                                              "spec.%s[%zu]: must be a string", field, i)
-                                  : vmbi_strs_add(out, s, b->err);
+        vmb_code code =
+            s == NULL ? vmbi_fail(b->err, VMB_E_INVALID, "spec.%s[%zu]: must be a string", field, i)
+                      : vmbi_strs_add(out, s, b->err);
         if (code != VMB_OK) {
             return code;
         }
@@ -173,9 +173,9 @@ static vmb_code build_scope(builder *b, const char *in_field, const char *ex_fie
 static vmb_code build_new_style(builder *b)
 {
     vmbi_filter *f = b->f;
-    vmb_code code = build_scope(b, "includedNamespaceScopedResources",
-                                "excludedNamespaceScopedResources", SCOPE_NAMESPACED,
-                                &f->namespaced);
+    vmb_code code =
+        build_scope(b, "includedNamespaceScopedResources", "excludedNamespaceScopedResources",
+                    SCOPE_NAMESPACED, &f->namespaced);
 
     if (code == VMB_OK) {
         code = build_scope(b, "includedClusterScopedResources", "excludedClusterScopedResources",
@@ -210,8 +210,7 @@ static vmb_code build_resources(builder *b)
     if (vmbi_json_is_bool(cluster)) {
         b->f->cluster_scope = vmbi_json_bool(cluster, false) ? VMBI_CLUSTER_YES : VMBI_CLUSTER_NO;
     }
-    b->f->old_style =
-        vmbi_json_is_bool(cluster) || vmbi_json_len(in) > 0 || vmbi_json_len(ex) > 0;
+    b->f->old_style = vmbi_json_is_bool(cluster) || vmbi_json_len(in) > 0 || vmbi_json_len(ex) > 0;
     if (b->f->old_style && b->in->policy != NULL) {
         vmbi_problems_add(b->problems, true, "spec.resourcePolicy",
                           "use the included and excluded lists by scope instead",

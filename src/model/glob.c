@@ -38,7 +38,7 @@ enum {
 };
 
 struct vmbi_glob {
-    char *literal; /* set when there is nothing but literal text */
+    char *literal;   /* set when there is nothing but literal text */
     bool everything; /* "*" */
     glob_step *steps;
     size_t n;

@@ -85,9 +85,9 @@ static vmb_code read_list(const vmbi_json *from, const char *field, const char *
     }
     for (size_t i = 0; i < vmbi_json_len(list); i++) {
         const char *s = vmbi_json_str(vmbi_json_at(list, i));
-        vmb_code code =
-            s == NULL ? vmbi_fail(err, VMB_E_INVALID, "%s.%s[%zu]: must be a string", where, field, i)
-                      : vmbi_strs_add(out, s, err);
+        vmb_code code = s == NULL ? vmbi_fail(err, VMB_E_INVALID, "%s.%s[%zu]: must be a string",
+                                              where, field, i)
+                                  : vmbi_strs_add(out, s, err);
         if (code != VMB_OK) {
             return code;
         }

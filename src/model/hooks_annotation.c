@@ -25,8 +25,8 @@ static vmb_code warn(vmbi_hook_list *l, const char *prefix, const char *name, co
 {
     char text[256];
 
-    (void)snprintf(text, sizeof(text), "annotation %shook.backup.velero.io/%s: \"%.60s\" %s", prefix,
-                   name, value, why);
+    (void)snprintf(text, sizeof(text), "annotation %shook.backup.velero.io/%s: \"%.60s\" %s",
+                   prefix, name, value, why);
     return vmbi_strs_add(&l->warnings, text, err);
 }
 
@@ -133,8 +133,8 @@ static vmb_code add_with_prefix(vmbi_hook_list *l, const vmbi_json *pod, const c
 vmb_code vmbi_hooks_add_annotated(vmbi_hook_list *l, const vmbi_json *pod, vmbi_hook_phase phase,
                                   int64_t default_timeout_ns, vmb_error **err)
 {
-    vmb_code code = add_with_prefix(l, pod, phase == VMBI_HOOK_PRE ? "pre." : "post.",
-                                    default_timeout_ns, err);
+    vmb_code code =
+        add_with_prefix(l, pod, phase == VMBI_HOOK_PRE ? "pre." : "post.", default_timeout_ns, err);
 
     /* Annotations without a phase are Velero's oldest form; they mean pre. */
     if (code == VMB_OK && l->n == 0 && phase == VMBI_HOOK_PRE) {

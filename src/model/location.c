@@ -21,10 +21,18 @@ typedef struct reader {
 
 void vmbi_location_free(vmbi_location *l)
 {
-    char **texts[] = {&l->name,          &l->ns,          &l->provider,
-                      &l->bucket,        &l->prefix,      &l->ca_cert,
-                      &l->ca_cert_secret, &l->ca_cert_key, &l->credential_secret,
-                      &l->credential_key, &l->creation_timestamp, &l->phase};
+    char **texts[] = {&l->name,
+                      &l->ns,
+                      &l->provider,
+                      &l->bucket,
+                      &l->prefix,
+                      &l->ca_cert,
+                      &l->ca_cert_secret,
+                      &l->ca_cert_key,
+                      &l->credential_secret,
+                      &l->credential_key,
+                      &l->creation_timestamp,
+                      &l->phase};
 
     for (size_t i = 0; i < VMBI_ARRAY_LEN(texts); i++) {
         vmbi_free(*texts[i]);
@@ -93,8 +101,7 @@ static void read_duration(reader *r, const char *path, int64_t *out)
         return;
     }
     if (text == NULL || !vmbi_duration_parse(text, &ns)) {
-        vmbi_problems_add(r->p, true, path, "give a number with a unit: 1m, 30s",
-                          "is no duration");
+        vmbi_problems_add(r->p, true, path, "give a number with a unit: 1m, 30s", "is no duration");
     } else if (ns >= 0) {
         *out = ns; /* Velero takes a negative one for unset */
     }
@@ -245,7 +252,8 @@ static void read_access_mode(reader *r)
         r->l->read_only = true;
     } else if (!vmbi_json_is_null(v) &&
                (mode == NULL || (mode[0] != '\0' && strcmp(mode, "ReadWrite") != 0))) {
-        vmbi_problems_add(r->p, true, "spec.accessMode", mode != NULL ? vmbi_value_hint(mode) : NULL,
+        vmbi_problems_add(r->p, true, "spec.accessMode",
+                          mode != NULL ? vmbi_value_hint(mode) : NULL,
                           "must be ReadWrite or ReadOnly");
     }
 }

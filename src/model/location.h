@@ -8,16 +8,16 @@
 
 typedef struct vmbi_location {
     char *name;
-    char *ns;       /* metadata.namespace; "" when absent */
-    char *provider; /* as written: "aws", "velero.io/aws" … */
-    char *bucket;   /* slashes at the ends trimmed */
-    char *prefix;   /* slashes at the ends trimmed; "" for none */
+    char *ns;          /* metadata.namespace; "" when absent */
+    char *provider;    /* as written: "aws", "velero.io/aws" … */
+    char *bucket;      /* slashes at the ends trimmed */
+    char *prefix;      /* slashes at the ends trimmed; "" for none */
     vmbi_json *config; /* object of strings, never NULL */
     char *ca_cert;     /* PEM text, decoded from objectStorage.caCert; "" for none */
     char *ca_cert_secret, *ca_cert_key;       /* objectStorage.caCertRef; "" for none */
     char *credential_secret, *credential_key; /* credential; "" for none */
     char *creation_timestamp;                 /* RFC 3339; "" when unknown */
-    char *phase;   /* status.phase; "" when unknown */
+    char *phase;                              /* status.phase; "" when unknown */
     bool read_only;
     bool is_default;
     int64_t backup_sync_period_ns;   /* -1 unset */

@@ -16,9 +16,8 @@ typedef struct vmbi_nsfilter {
 } vmbi_nsfilter;
 
 /* includes and excludes as in the spec (NULL: empty); existing: all namespaces of the cluster. */
-vmb_code vmbi_nsfilter_init(vmbi_nsfilter *f, const vmbi_strs *includes,
-                            const vmbi_strs *excludes, const vmbi_strs *existing,
-                            vmb_error **err);
+vmb_code vmbi_nsfilter_init(vmbi_nsfilter *f, const vmbi_strs *includes, const vmbi_strs *excludes,
+                            const vmbi_strs *existing, vmb_error **err);
 void vmbi_nsfilter_free(vmbi_nsfilter *f);
 bool vmbi_nsfilter_wants(const vmbi_nsfilter *f, const char *ns);
 /* Is one entry acceptable in a namespace list ("*" itself included)? `why`: static reason. */

@@ -9,8 +9,8 @@
 typedef struct path_reader {
     const char *path; /* as given, for messages */
     vmbi_path *out;
-    char *p;                  /* what is left of out->text */
-    vmbi_field_type type;     /* of what has been reached */
+    char *p;                   /* what is left of out->text */
+    vmbi_field_type type;      /* of what has been reached */
     const vmbi_field *members; /* of it */
     vmb_error **err;
 } path_reader;
@@ -152,8 +152,8 @@ vmb_code vmbi_path_parse(const char *path, vmbi_path *out, vmb_error **err)
                      .err = err};
 
     if (len >= sizeof(out->text)) {
-        return vmbi_fail(err, VMB_E_ARG, "field \"%.100s…\": the path is longer than %d bytes", path,
-                         VMBI_PATH_MAX_BYTES - 1);
+        return vmbi_fail(err, VMB_E_ARG, "field \"%.100s…\": the path is longer than %d bytes",
+                         path, VMBI_PATH_MAX_BYTES - 1);
     }
     memcpy(out->text, path, len + 1);
     out->n = 0;

@@ -116,8 +116,8 @@ void vmbi_problems_add(vmbi_problems *p, bool is_error, const char *field, const
     va_end(args);
 }
 
-void vmbi_problems_add_at(vmbi_problems *p, bool is_error, int line, int column,
-                          const char *field, const char *remedy, const char *fmt, ...)
+void vmbi_problems_add_at(vmbi_problems *p, bool is_error, int line, int column, const char *field,
+                          const char *remedy, const char *fmt, ...)
 {
     va_list args;
 
@@ -163,8 +163,7 @@ static void print_one(vmbi_buf *b, const vmbi_problem *p)
     vmbi_buf_addc(b, '}');
 }
 
-vmb_code vmbi_problems_to_json(const vmbi_problems *p, char **out, size_t *out_len,
-                               vmb_error **err)
+vmb_code vmbi_problems_to_json(const vmbi_problems *p, char **out, size_t *out_len, vmb_error **err)
 {
     vmbi_buf b = VMBI_BUF_INIT(64 * 1024 * 1024);
     vmb_code code;

@@ -31,9 +31,8 @@ void vmbi_problems_free(vmbi_problems *p);
 void vmbi_problems_add(vmbi_problems *p, bool is_error, const char *field, const char *remedy,
                        const char *fmt, ...) VMBI_PRINTF(5, 6);
 /* The same with a place of one's own. */
-void vmbi_problems_add_at(vmbi_problems *p, bool is_error, int line, int column,
-                          const char *field, const char *remedy, const char *fmt, ...)
-    VMBI_PRINTF(7, 8);
+void vmbi_problems_add_at(vmbi_problems *p, bool is_error, int line, int column, const char *field,
+                          const char *remedy, const char *fmt, ...) VMBI_PRINTF(7, 8);
 /* Errors first, then by line; stable. */
 void vmbi_problems_sort(vmbi_problems *p);
 /* {"problems":[…]} as vmb_spec_validate() documents it. */

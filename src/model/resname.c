@@ -20,8 +20,8 @@ static bool group_fits(const vmbi_resource *r, const char *group, group_match ho
 }
 
 /* The resource whose short name it is, case-sensitive. */
-static const vmbi_resource *find_short(const vmbi_discovery *d, const char *name,
-                                       const char *group, group_match how)
+static const vmbi_resource *find_short(const vmbi_discovery *d, const char *name, const char *group,
+                                       group_match how)
 {
     for (size_t i = 0; i < d->n; i++) {
         const vmbi_resource *r = &d->all[i];
@@ -34,8 +34,8 @@ static const vmbi_resource *find_short(const vmbi_discovery *d, const char *name
 }
 
 /* By plural or singular name, lower case; the server's order of groups decides. */
-static const vmbi_resource *find_long(const vmbi_discovery *d, const char *name,
-                                      const char *group, group_match how)
+static const vmbi_resource *find_long(const vmbi_discovery *d, const char *name, const char *group,
+                                      group_match how)
 {
     for (size_t i = 0; i < d->n; i++) {
         const vmbi_resource *r = &d->all[i];

@@ -26,6 +26,8 @@ typedef struct vmbi_requirement {
     int64_t number; /* operand of > and < */
 } vmbi_requirement;
 
+enum { VMBI_SELECTOR_FAST_MAX = 64 }; /* requirements that fit a bit mask */
+
 struct vmb_selector {
     bool nothing;           /* matches no object */
     bool fast;              /* at most 64 requirements: `need` and `head` are set */
@@ -43,6 +45,10 @@ vmb_code vmbi_selector_new(vmb_selector **out, vmb_error **err);
 vmb_code vmbi_selector_add(vmb_selector *sel, vmbi_slice key, vmbi_selector_op op,
                            const vmbi_slice *values, size_t n_values, vmb_code bad,
                            const char *where, vmb_error **err);
+/* Does the requirement fail when its key is absent? */
+bool vmbi_selector_needs_key(vmbi_selector_op op);
+/* A signed 64-bit decimal, as Go's strconv.ParseInt reads it; false for anything else. */
+bool vmbi_selector_number(vmbi_slice v, int64_t *out);
 /* Sorts and indexes; after it the selector is immutable. */
 void vmbi_selector_seal(vmb_selector *sel);
 

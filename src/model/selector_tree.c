@@ -87,8 +87,8 @@ static vmb_code values_of(const vmbi_json *list, const char *where, vmbi_slice *
     vmbi_slice *values;
 
     if (!vmbi_json_is_null(list) && !vmbi_json_is_array(list)) {
-        return vmbi_fail(err, VMB_E_INVALID, "%s.values: must be a list of strings, not %s",
-                         where, vmbi_json_type_name(list));
+        return vmbi_fail(err, VMB_E_INVALID, "%s.values: must be a list of strings, not %s", where,
+                         vmbi_json_type_name(list));
     }
     values = vmbi_alloc_array(count, sizeof(*values));
     if (values == NULL) {
@@ -130,8 +130,8 @@ static vmb_code add_expression(vmb_selector *sel, const vmbi_json *e, const char
     }
     if (!operator_of(text, &op)) {
         return vmbi_fail(err, VMB_E_INVALID,
-                         "%s.operator: \"%.40s\" is none of In, NotIn, Exists, DoesNotExist",
-                         where, text != NULL ? text : "");
+                         "%s.operator: \"%.40s\" is none of In, NotIn, Exists, DoesNotExist", where,
+                         text != NULL ? text : "");
     }
     code = values_of(vmbi_json_get(e, "values"), where, &values, &n, err);
     if (code == VMB_OK) {

@@ -2,7 +2,8 @@
 /* Validation of a Backup: types, unknown members and missing ones, by the table of fields.
  *
  * An unknown member of spec is an error. Kubernetes drops such members, which for a backup means
- * that a misspelt filter is ignored without a word. Unknown members of metadata are warned about. */
+ * that a misspelt filter is ignored without a word. Unknown members of metadata are warned about.
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -277,9 +278,9 @@ static void null_value(vmbi_checker *c, const vmbi_field *field)
 {
     bool list = field->type == VMBI_FIELD_OBJECTS || field->type == VMBI_FIELD_STRINGS;
 
-    vmbi_check_error(c, list ? "leave the field out, or write []"
-                             : "leave the field out, or give it a value",
-                     "must be %s, but has no value", vmbi_field_type_text(field->type));
+    vmbi_check_error(
+        c, list ? "leave the field out, or write []" : "leave the field out, or give it a value",
+        "must be %s, but has no value", vmbi_field_type_text(field->type));
 }
 
 void vmbi_check_type(vmbi_checker *c, const vmbi_json *v, const vmbi_field *field)

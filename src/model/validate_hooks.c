@@ -23,14 +23,14 @@ static void check_command(vmbi_checker *c, const vmbi_json *exec)
         if (program[0] == '\0') {
             vmbi_check_error(c, NULL, "the name of the program is empty");
         } else if (strchr(program, ' ') != NULL) {
-            vmbi_check_warning(c,
-                               numbered ? "delete the number at the end if it is a callout of a "
-                                          "documentation page, else write each argument as an "
-                                          "element of its own"
-                                        : "write each argument as an element of its own, or "
-                                          "start a shell: [\"/bin/sh\", \"-c\", \"…\"]",
-                               "\"%.80s\" is the name of the program as a whole: no shell splits it",
-                               program);
+            vmbi_check_warning(
+                c,
+                numbered ? "delete the number at the end if it is a callout of a "
+                           "documentation page, else write each argument as an "
+                           "element of its own"
+                         : "write each argument as an element of its own, or "
+                           "start a shell: [\"/bin/sh\", \"-c\", \"…\"]",
+                "\"%.80s\" is the name of the program as a whole: no shell splits it", program);
         }
     }
     vmbi_check_leave(c, mark);

@@ -17,8 +17,7 @@ size_t vmbi_check_enter(vmbi_checker *c, const char *key);
 size_t vmbi_check_enter_index(vmbi_checker *c, size_t index);
 void vmbi_check_leave(vmbi_checker *c, size_t len);
 /* Report on the value at the path. remedy may be NULL. */
-void vmbi_check_error(vmbi_checker *c, const char *remedy, const char *fmt, ...)
-    VMBI_PRINTF(3, 4);
+void vmbi_check_error(vmbi_checker *c, const char *remedy, const char *fmt, ...) VMBI_PRINTF(3, 4);
 void vmbi_check_warning(vmbi_checker *c, const char *remedy, const char *fmt, ...)
     VMBI_PRINTF(3, 4);
 

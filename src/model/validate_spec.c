@@ -79,9 +79,8 @@ static void check_location_label(vmbi_checker *c, const vmbi_json *root)
         size_t a = vmbi_check_enter(c, "labels");
 
         (void)vmbi_check_enter(c, "velero.io/storage-location");
-        vmbi_check_warning(c, NULL,
-                           "\"%.63s\" is overwritten by spec.storageLocation, \"%.63s\"", label,
-                           location);
+        vmbi_check_warning(c, NULL, "\"%.63s\" is overwritten by spec.storageLocation, \"%.63s\"",
+                           label, location);
         vmbi_check_leave(c, a);
     }
 }
@@ -221,9 +220,8 @@ static void check_resource_name(vmbi_checker *c, const char *s)
         return;
     }
     if (vmbi_glob_new(s, &g, NULL) == VMB_E_PARSE) {
-        vmbi_check_error(c, NULL,
-                         "\"%.100s\" is a malformed pattern and would switch off the whole list",
-                         s);
+        vmbi_check_error(
+            c, NULL, "\"%.100s\" is a malformed pattern and would switch off the whole list", s);
     }
     vmbi_glob_free(g);
 }

@@ -61,8 +61,8 @@ static void spec_setters_build_the_resource(void **state)
                      VMB_OK);
     assert_int_equal(
         vmb_spec_set_entry(spec, "spec.labelSelector.matchLabels", "app.io/x", "y", NULL), VMB_OK);
-    assert_int_equal(
-        vmb_spec_set_string(spec, "metadata.labels[\"velero.io/x\"]", "true", NULL), VMB_OK);
+    assert_int_equal(vmb_spec_set_string(spec, "metadata.labels[\"velero.io/x\"]", "true", NULL),
+                     VMB_OK);
     assert_int_equal(
         vmb_spec_set_string(spec, "spec.hooks.resources[0].pre[0].exec.command[0]", "ls", NULL),
         VMB_OK);
@@ -114,8 +114,8 @@ static void spec_getters_read_what_was_set(void **state)
     assert_int_equal(vmb_spec_get_bool(spec, "spec.snapshotVolumes", &b, NULL), VMB_OK);
     assert_int_equal(b, 0);
     assert_int_equal(vmb_spec_get_bool(spec, "spec.ttl", &b, NULL), VMB_E_INVALID);
-    assert_int_equal(
-        vmb_spec_get_int(spec, "spec.uploaderConfig.parallelFilesUpload", &i, NULL), VMB_OK);
+    assert_int_equal(vmb_spec_get_int(spec, "spec.uploaderConfig.parallelFilesUpload", &i, NULL),
+                     VMB_OK);
     assert_int_equal(i, 3);
     assert_int_equal(vmb_spec_get_duration_ns(spec, "spec.ttl", &i, NULL), VMB_OK);
     assert_int_equal(i, INT64_C(5400000000000));
@@ -150,8 +150,7 @@ static void spec_setter_of_the_wrong_kind_is_refused(void **state)
     assert_int_equal(vmb_spec_set_duration_ns(spec, "spec.ttl", -1, NULL), VMB_E_ARG);
     assert_int_equal(vmb_spec_add_string(spec, "spec.ttl", "a", NULL), VMB_E_ARG);
     assert_int_equal(vmb_spec_set_entry(spec, "spec.ttl", "a", "b", NULL), VMB_E_ARG);
-    assert_int_equal(vmb_spec_set_string(spec, "spec.includedNamespaces[3]", "a", NULL),
-                     VMB_E_ARG);
+    assert_int_equal(vmb_spec_set_string(spec, "spec.includedNamespaces[3]", "a", NULL), VMB_E_ARG);
     assert_int_equal(vmb_spec_set_string(spec, "spec.ttl", "\xff", NULL), VMB_E_ARG);
     assert_int_equal(vmb_spec_set_json(spec, "spec.hooks", "{", 1, NULL), VMB_E_PARSE);
     vmb_spec_free(spec);

@@ -173,9 +173,8 @@ static void discovery_out_of_memory_leaves_nothing(void **state)
     vmbi_json *doc = NULL;
 
     (void)state;
-    assert_int_equal(vmbi_json_parse(cluster_discovery, sizeof(cluster_discovery) - 1, "d", &doc,
-                                     NULL),
-                     VMB_OK);
+    assert_int_equal(
+        vmbi_json_parse(cluster_discovery, sizeof(cluster_discovery) - 1, "d", &doc, NULL), VMB_OK);
     for (uint64_t n = 1; n < 5000; n++) {
         vmbi_discovery *d = NULL;
         vmb_code code;

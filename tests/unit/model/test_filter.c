@@ -17,9 +17,9 @@ static vmbi_discovery *discovery;
 static int group_setup(void **state)
 {
     (void)state;
-    assert_int_equal(vmbi_discovery_parse(cluster_discovery, sizeof(cluster_discovery) - 1,
-                                          &discovery, NULL),
-                     VMB_OK);
+    assert_int_equal(
+        vmbi_discovery_parse(cluster_discovery, sizeof(cluster_discovery) - 1, &discovery, NULL),
+        VMB_OK);
     return 0;
 }
 
@@ -30,8 +30,8 @@ static int group_teardown(void **state)
     return 0;
 }
 
-static vmb_code make(const char *spec, const char *labelled, const char *policy,
-                     vmbi_filter **out, vmbi_problems *problems, vmb_error **err)
+static vmb_code make(const char *spec, const char *labelled, const char *policy, vmbi_filter **out,
+                     vmbi_problems *problems, vmb_error **err)
 {
     vmbi_json *tree = NULL;
     vmbi_json *policy_tree = NULL;
@@ -86,7 +86,7 @@ static void collect(const vmbi_filter *f, char *out, size_t size)
     }
 }
 
-#define NAMESPACED \
+#define NAMESPACED                                                                                 \
     "pods persistentvolumeclaims configmaps events olds deployments statefulsets virtualmachines " \
     "backups deployments"
 
@@ -416,10 +416,14 @@ static void filter_orders_crds_and_twins_are_known(void **state)
 static void filter_of_wrong_types_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "{\"includedNamespaces\":\"a\"}",    "{\"includedNamespaces\":[1]}",
-        "{\"includedResources\":{}}",        "{\"includeClusterResources\":\"yes\"}",
-        "{\"labelSelector\":[]}",            "{\"orLabelSelectors\":{}}",
-        "{\"orLabelSelectors\":[null]}",     "{\"orderedResources\":{\"a\":1}}",
+        "{\"includedNamespaces\":\"a\"}",
+        "{\"includedNamespaces\":[1]}",
+        "{\"includedResources\":{}}",
+        "{\"includeClusterResources\":\"yes\"}",
+        "{\"labelSelector\":[]}",
+        "{\"orLabelSelectors\":{}}",
+        "{\"orLabelSelectors\":[null]}",
+        "{\"orderedResources\":{\"a\":1}}",
         "{\"labelSelector\":{\"matchLabels\":{\"a b\":\"c\"}}}",
     };
 

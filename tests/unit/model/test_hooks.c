@@ -20,9 +20,9 @@ static vmbi_discovery *discovery;
 static int group_setup(void **state)
 {
     (void)state;
-    assert_int_equal(vmbi_discovery_parse(cluster_discovery, sizeof(cluster_discovery) - 1,
-                                          &discovery, NULL),
-                     VMB_OK);
+    assert_int_equal(
+        vmbi_discovery_parse(cluster_discovery, sizeof(cluster_discovery) - 1, &discovery, NULL),
+        VMB_OK);
     return 0;
 }
 
@@ -58,9 +58,9 @@ static vmbi_hooks *compile(const char *text)
 }
 
 #define POD(annotations, labels, phase)                                                            \
-    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"shop\","  \
-    "\"annotations\":{" annotations "},\"labels\":{" labels "}},\"spec\":{\"containers\":[{"        \
-    "\"name\":\"compute\"},{\"name\":\"side\"}],\"initContainers\":[{\"name\":\"init\"},{"          \
+    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"shop\"," \
+    "\"annotations\":{" annotations "},\"labels\":{" labels "}},\"spec\":{\"containers\":[{"       \
+    "\"name\":\"compute\"},{\"name\":\"side\"}],\"initContainers\":[{\"name\":\"init\"},{"         \
     "\"name\":\"sidecar\",\"restartPolicy\":\"Always\"}]},\"status\":{\"phase\":\"" phase "\"}}"
 #define PLAIN POD("", "\"app\":\"db\"", "Running")
 
@@ -73,8 +73,8 @@ static void hooks_of(const vmbi_hooks *h, const char *pod, vmbi_hook_phase phase
     assert_int_equal(vmbi_hooks_for_pod(h, tree, phase, DEFAULT_NS, out, NULL), VMB_OK);
     vmbi_json_free(tree);
     /* bytes and tree agree */
-    assert_int_equal(
-        vmbi_hooks_for_pod_raw(h, pod, strlen(pod), phase, DEFAULT_NS, &raw, NULL), VMB_OK);
+    assert_int_equal(vmbi_hooks_for_pod_raw(h, pod, strlen(pod), phase, DEFAULT_NS, &raw, NULL),
+                     VMB_OK);
     assert_int_equal(raw.n, out->n);
     for (size_t i = 0; i < raw.n; i++) {
         assert_string_equal(raw.v[i].argv.v[0], out->v[i].argv.v[0]);
@@ -89,7 +89,8 @@ static void hooks_of(const vmbi_hooks *h, const char *pod, vmbi_hook_phase phase
     "\"pre.hook.backup.velero.io/command\":\"[\\\"/usr/bin/virt-freezer\\\",\\\"--freeze\\\"]\","  \
     "\"pre.hook.backup.velero.io/timeout\":\"60s\","                                               \
     "\"post.hook.backup.velero.io/container\":\"compute\","                                        \
-    "\"post.hook.backup.velero.io/command\":\"[\\\"/usr/bin/virt-freezer\\\",\\\"--unfreeze\\\"]\""
+    "\"post.hook.backup.velero.io/command\":\"[\\\"/usr/bin/"                                      \
+    "virt-freezer\\\",\\\"--unfreeze\\\"]\""
 
 static void hooks_of_kubevirt_are_read(void **state)
 {
@@ -219,11 +220,19 @@ static void hook_containers_are_regular_ones_and_sidecars(void **state)
 /* ---- the spec -------------------------------------------------------------------------------- */
 
 #define EXEC(command, extra) "{\"exec\":{\"command\":[\"" command "\"]" extra "}}"
-#define TWO_ENTRIES                                                                                \
-    "{\"resources\":[{\"name\":\"first\",\"pre\":[" EXEC("a", "") "," EXEC(                        \
-        "b", ",\"onError\":\"Fail\",\"timeout\":\"2m\",\"container\":\"side\"") "],\"post\":["     \
-    EXEC("z", ",\"timeout\":\"0s\"") "]},{\"name\":\"second\",\"pre\":[" EXEC(                     \
-        "c", ",\"onError\":\"Continue\",\"timeout\":\"-1s\"") "]}]}"
+#define TWO_ENTRIES                                                                                                                                                        \
+    "{\"resources\":[{\"name\":\"first\",\"pre\":[" EXEC("a", "") "," EXEC("b", ",\"onError\":"                                                                            \
+                                                                                "\"Fail\","                                                                                \
+                                                                                "\"timeout\":"                                                                             \
+                                                                                "\"2m\","                                                                                  \
+                                                                                "\"container\":"                                                                           \
+                                                                                "\"side\"") "],"                                                                           \
+                                                                                            "\"po"                                                                         \
+                                                                                            "st\""                                                                         \
+                                                                                            ":"                                                                            \
+                                                                                            "[" EXEC("z", ",\"timeout\":\"0s\"") "]},{\"name\":\"second\",\"pre\":[" EXEC( \
+                                                                                                "c",                                                                       \
+                                                                                                ",\"onError\":\"Continue\",\"timeout\":\"-1s\"") "]}]}"
 
 static void hooks_of_the_spec_run_in_order(void **state)
 {

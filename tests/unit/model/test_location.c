@@ -12,8 +12,7 @@
 #include "base/clock.h"
 #include "model/location.h"
 
-#define HEAD                                                                                       \
-    "apiVersion: velero.io/v1\nkind: BackupStorageLocation\nmetadata:\n  name: default\n"
+#define HEAD "apiVersion: velero.io/v1\nkind: BackupStorageLocation\nmetadata:\n  name: default\n"
 #define GOOD HEAD "spec:\n  provider: aws\n  objectStorage:\n    bucket: b\n"
 
 static vmb_code parse(const char *doc, vmbi_location *l, vmbi_problems *p, vmb_error **err)
@@ -23,22 +22,21 @@ static vmb_code parse(const char *doc, vmbi_location *l, vmbi_problems *p, vmb_e
 
 static void location_of_every_field_is_read(void **state)
 {
-    static const char doc[] =
-        HEAD "  namespace: openshift-adp\n"
-             "  creationTimestamp: \"2026-05-20T08:00:00Z\"\n"
-             "spec:\n"
-             "  provider: velero.io/aws\n"
-             "  default: true\n"
-             "  accessMode: ReadOnly\n"
-             "  backupSyncPeriod: 2m\n"
-             "  validationFrequency: 0s\n"
-             "  config: {region: minio, s3ForcePathStyle: \"true\"}\n"
-             "  credential: {name: cloud-credentials, key: cloud}\n"
-             "  objectStorage:\n"
-             "    bucket: /velero/\n"
-             "    prefix: //a/b/\n"
-             "    caCert: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCng=\n"
-             "status: {phase: Available}\n";
+    static const char doc[] = HEAD "  namespace: openshift-adp\n"
+                                   "  creationTimestamp: \"2026-05-20T08:00:00Z\"\n"
+                                   "spec:\n"
+                                   "  provider: velero.io/aws\n"
+                                   "  default: true\n"
+                                   "  accessMode: ReadOnly\n"
+                                   "  backupSyncPeriod: 2m\n"
+                                   "  validationFrequency: 0s\n"
+                                   "  config: {region: minio, s3ForcePathStyle: \"true\"}\n"
+                                   "  credential: {name: cloud-credentials, key: cloud}\n"
+                                   "  objectStorage:\n"
+                                   "    bucket: /velero/\n"
+                                   "    prefix: //a/b/\n"
+                                   "    caCert: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCng=\n"
+                                   "status: {phase: Available}\n";
     vmbi_location l;
 
     (void)state;
@@ -97,8 +95,8 @@ static const struct {
      "apiVersion", 2},
     {HEAD "spec:\n  objectStorage:\n    bucket: b\n", "spec.provider", 0},
     {HEAD "spec:\n  provider: aws\n", "spec.objectStorage.bucket", 0},
-    {HEAD "spec:\n  provider: aws\n  objectStorage:\n    bucket: a/b\n", "spec.objectStorage.bucket",
-     8},
+    {HEAD "spec:\n  provider: aws\n  objectStorage:\n    bucket: a/b\n",
+     "spec.objectStorage.bucket", 8},
     {GOOD "    caCert: \"%%%\"\n", "spec.objectStorage.caCert", 9},
     {GOOD "    caCert: aGVsbG8=\n", "spec.objectStorage.caCert", 9},
     {GOOD "    caCertRef: {name: s}\n", "spec.objectStorage.caCertRef", 9},

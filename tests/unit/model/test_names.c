@@ -52,8 +52,8 @@ static void label_keys_are_checked(void **state)
 {
     static const char *const good[] = {"a", "A.b_c-9", "velero.io/exclude-from-backup", "1/2",
                                        "x.y.z/Name"};
-    static const char *const bad[] = {"",     "/",    "/a",    "a/",   "a/b/c", "a b", "-a",
-                                      "a-",   "A/b",  "a_b/c", ".a/b", "é",     "a=b", "a.-b/c"};
+    static const char *const bad[] = {"",   "/",   "/a",    "a/",   "a/b/c", "a b", "-a",
+                                      "a-", "A/b", "a_b/c", ".a/b", "é",     "a=b", "a.-b/c"};
     char longest[256 + 64];
 
     (void)state;
@@ -333,10 +333,24 @@ static void nsfilter_cases_expand_against_existing(void **state)
 static void nsfilter_entries_are_checked(void **state)
 {
     static const char *const good[] = {"*", "a", "a-*", "a?", "[ab]-x", "", "ns-1"};
-    static const char *const bad[] = {"a**",    "{a,b}", "!a",    "a|b",         "[]",  "[a",
-                                      "a]",     "A",     "a.b",   "<namespace>", "-a",  "a_b",
-                                      "<ns> 1", "[!a]",  "(a)",   "a,b",
-                                      "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff1234"};
+    static const char *const bad[] = {
+        "a**",
+        "{a,b}",
+        "!a",
+        "a|b",
+        "[]",
+        "[a",
+        "a]",
+        "A",
+        "a.b",
+        "<namespace>",
+        "-a",
+        "a_b",
+        "<ns> 1",
+        "[!a]",
+        "(a)",
+        "a,b",
+        "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff1234"};
 
     (void)state;
     for (size_t i = 0; i < VMBI_ARRAY_LEN(good); i++) {

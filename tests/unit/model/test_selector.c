@@ -289,8 +289,9 @@ static void selector_of_many_requirements_matches_like_a_small_one(void **state)
 
 static void selector_raw_labels_malformed_match_nothing(void **state)
 {
-    static const char *const bad[] = {"{", "{\"a\"", "{\"a\":\"b\"", "{\"a\":\"b", "{\"a\":}", "[]",
-                                      "{\"a\" \"b\"}", "{,\"a\":\"b\"}", "{\"a\":\"b\\"};
+    static const char *const bad[] = {"{",           "{\"a\"", "{\"a\":\"b\"",  "{\"a\":\"b",
+                                      "{\"a\":}",    "[]",     "{\"a\" \"b\"}", "{,\"a\":\"b\"}",
+                                      "{\"a\":\"b\\"};
     vmb_selector *absent = NULL;
 
     (void)state;

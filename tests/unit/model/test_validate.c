@@ -12,7 +12,7 @@
 #include "model/backup.h"
 
 #define HEAD "apiVersion: velero.io/v1\nkind: Backup\nmetadata:\n  name: b1\n" /* 4 lines */
-#define SPEC HEAD "spec:\n"                                                       /* 5 lines */
+#define SPEC HEAD "spec:\n"                                                    /* 5 lines */
 
 /* Validates a document that parses. */
 static void validate(const char *doc, vmbi_problems *p)
@@ -42,8 +42,7 @@ static void show(const vmbi_problems *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         print_message("  %s %d:%d %s: %s [%s]\n", p->v[i].is_error ? "error" : "warning",
-                      p->v[i].line, p->v[i].column, p->v[i].field, p->v[i].message,
-                      p->v[i].remedy);
+                      p->v[i].line, p->v[i].column, p->v[i].field, p->v[i].message, p->v[i].remedy);
     }
 }
 
@@ -58,7 +57,7 @@ typedef struct problem_case {
 
 #define SEL SPEC "  labelSelector:\n"
 #define HOOK SPEC "  hooks:\n    resources:\n    - name: h\n" /* 8 lines */
-#define EXEC HOOK "      pre:\n      - exec:\n"                /* 10 lines */
+#define EXEC HOOK "      pre:\n      - exec:\n"               /* 10 lines */
 #define RUN "          command: [a]\n"
 
 static const problem_case problem_cases[] = {
@@ -100,8 +99,7 @@ static const problem_case problem_cases[] = {
      NULL, "onError"},
     /* the broken shapes of the OpenShift manual */
     {SEL "    matchLabels:\n      app=<label_1>\n      app=<label_2>\n      app=<label_3>\n",
-     "spec.labelSelector.matchLabels", 0, true, "app=<label_1> app=<label_2>",
-     "key: value"},
+     "spec.labelSelector.matchLabels", 0, true, "app=<label_1> app=<label_2>", "key: value"},
     {SPEC "  includedNamespaces:\n  - <namespace>\n", "spec.includedNamespaces[0]", 7, true, NULL,
      "placeholder"},
     {SPEC "  includedNamespaces:\n  - <namespace> 1\n", "spec.includedNamespaces[0]", 7, true, NULL,
@@ -110,10 +108,10 @@ static const problem_case problem_cases[] = {
      "callout"},
     {SPEC "  defaultVolumesToFsBackup: true 1\n", "spec.defaultVolumesToFsBackup", 6, true,
      "true 1", "callout"},
-    {EXEC RUN "          onError: Fail 9\n", "spec.hooks.resources[0].pre[0].exec.onError", 12, true,
-     "Fail 9", "callout"},
-    {EXEC RUN "          timeout: 30s 10\n", "spec.hooks.resources[0].pre[0].exec.timeout", 12, true,
-     "30s 10", "callout"},
+    {EXEC RUN "          onError: Fail 9\n", "spec.hooks.resources[0].pre[0].exec.onError", 12,
+     true, "Fail 9", "callout"},
+    {EXEC RUN "          timeout: 30s 10\n", "spec.hooks.resources[0].pre[0].exec.timeout", 12,
+     true, "30s 10", "callout"},
     {EXEC "          command:\n          - /bin/uname 8\n",
      "spec.hooks.resources[0].pre[0].exec.command[0]", 12, false, "no shell", "callout"},
     {HOOK "      post: 11\n", "spec.hooks.resources[0].post", 9, true, "list", "callout"},
