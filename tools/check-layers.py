@@ -24,6 +24,9 @@ MAY_INCLUDE = {
 COMPOSITION = "providers/builtin.h"
 # What several built-in providers share.
 COMMON = "providers/common"
+# Both S3 stores read the same settings.
+SHARED = {"providers/store_libs3": ("providers/store_s3/config.h",
+                                    "providers/store_s3/credentials.h")}
 # start of a system include -> folders that may use it
 LIBRARIES = {
     "jansson.h": ["src/codec"],
@@ -63,7 +66,8 @@ def quoted_problem(path, floor, name):
         return None if floor in ("providers", "api") else "only api/ and providers/ may include it"
     if target_floor == floor:
         own = os.path.relpath(folder, "src")
-        if floor == "providers" and os.path.dirname(target) not in (own, COMMON):
+        if floor == "providers" and os.path.dirname(target) not in (own, COMMON) and \
+                target not in SHARED.get(own, ()):
             return "a provider does not see another provider's headers"
         return None
     if target_floor not in MAY_INCLUDE[floor]:

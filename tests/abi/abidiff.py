@@ -39,7 +39,8 @@ def run(*command):
 
 def write_baseline(library, path):
     done = run("abidw", "--headers-dir", HEADERS, "--no-show-locs", "--no-comp-dir-path",
-               "--no-corpus-path", "--drop-private-types", "--out-file", path, library)
+               "--no-corpus-path", "--drop-private-types", "--exported-interfaces-only",
+               "--out-file", path, library)
     if done.returncode != 0:
         print(done.stdout + done.stderr)
     return done.returncode == 0
