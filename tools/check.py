@@ -30,7 +30,7 @@ class Suite:
     """One line of the check: a list of commands, run in order until one fails."""
 
     def __init__(self, name, commands, limit_s, counter="exit", env=None, build=None,
-                 needs=()):
+                 needs=(), after=None):
         self.name = name
         self.commands = commands
         self.limit_s = limit_s
@@ -38,6 +38,7 @@ class Suite:
         self.env = env or {}
         self.build = build  # for counter meson: the build folder
         self.needs = needs  # programs without which the suite is skipped
+        self.after = after  # the suite without whose success this one cannot run
 
 
 class Checker:
@@ -63,6 +64,9 @@ class Checker:
             self.line(suite, (0, 0, 1), 0, f"skipped: needs {word}")
             return True
         log = os.path.join(self.logs, re.sub(r"[^\w.-]+", "-", suite.name) + ".log")
+        if suite.after in self.failed_suites:
+            self.line(suite, (0, 0, 1), 0, f"skipped: \"{suite.after}\" failed")
+            return True
         if suite.build:  # an old log must not be counted
             path = os.path.join(suite.build, "meson-logs", "testlog.json")
             if os.path.exists(path):
@@ -243,14 +247,14 @@ def sanitizer_plan(checker):
                 needs=("gcc",))
     yield Suite("unit under ASan and UBSan",
                 [test(asan, "--suite", "unit", "--timeout-multiplier", "4")], 420, "meson",
-                env=SANITIZER_ENV, build=asan)
+                env=SANITIZER_ENV, build=asan, after="build: ASan and UBSan")
     tsan = checker.folder("tsan")
     yield Suite("build: TSan",
                 setup(tsan, "-Db_sanitize=thread", "--buildtype=debug", "-Dexamples=disabled",
                       "-Dhardening=false", env={"CC": "gcc"}), 600)
-    yield Suite("base and core under TSan",
+    yield Suite("unit under TSan",
                 [test(tsan, "--suite", "unit", "--timeout-multiplier", "6")], 420, "meson",
-                env=SANITIZER_ENV, build=tsan)
+                env=SANITIZER_ENV, build=tsan, after="build: TSan")
 
 
 def clang_plan(checker):
@@ -261,7 +265,7 @@ def clang_plan(checker):
                                       "-Dfuzz=disabled", env={"CC": "clang"}), 600,
                 needs=("clang",))
     yield Suite("fuzz smoke", [test(clang, "--suite", "fuzz")], 300, "meson-any", build=clang,
-                needs=("clang",))
+                needs=("clang",), after="build: clang")
 
 
 def rig_plan(checker):
