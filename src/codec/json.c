@@ -57,10 +57,12 @@ static const char *pass_string(const char *p, const char *end)
     return p < end ? p + 1 : end;
 }
 
-/* Where the nesting exceeds the limit, or NULL. The parser recurses, so this comes first. */
-static const char *find_too_deep(const char *text, size_t len)
+/* What the parser must not see: nesting beyond the limit, since it recurses, and NUL bytes, which
+ * jansson passes over between tokens. NULL when there is nothing, else the place. */
+static const char *find_unfit(const char *text, size_t len)
 {
     const char *end = text + len;
+    const char *nul = memchr(text, '\0', len);
     int depth = 0;
 
     for (const char *p = text; p < end;) {
@@ -76,7 +78,19 @@ static const char *find_too_deep(const char *text, size_t len)
             depth--;
         }
     }
-    return NULL;
+    return nul;
+}
+
+static vmb_code fail_unfit(vmb_error **err, const char *what, int line, const char *text,
+                           const char *at)
+{
+    int column;
+
+    locate(text, at, &line, &column);
+    return *at == '\0' ? vmbi_fail(err, VMB_E_PARSE, "%s: line %d column %d: a NUL byte", what, line,
+                                   column)
+                       : vmbi_fail(err, VMB_E_LIMIT, "%s: line %d column %d: nested too deeply", what,
+                                   line, column);
 }
 
 static bool is_number_byte(char c)
@@ -137,20 +151,20 @@ vmb_code vmbi_json_parse_from(const char *text, size_t len, const char *what, in
                               vmbi_json **out, vmb_error **err)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
-    const char *deep = find_too_deep(text, len);
+    const char *unfit;
     json_error_t e;
     json_t *v;
 
-    if (deep != NULL) {
-        int column;
-
-        locate(text, deep, &first_line, &column);
-        return vmbi_fail(err, VMB_E_LIMIT, "%s: line %d column %d: nested too deeply", what,
-                         first_line, column);
+    if (len == 0) {
+        text = ""; /* it may be NULL */
+    }
+    unfit = find_unfit(text, len);
+    if (unfit != NULL) {
+        return fail_unfit(err, what, first_line, text, unfit);
     }
     prepare();
     memset(&e, 0, sizeof(e)); /* jansson leaves it alone when memory is out */
-    v = json_loadb(len == 0 ? "" : text, len, flags, &e);
+    v = json_loadb(text, len, flags, &e);
     if (v == NULL && json_error_code(&e) == json_error_numeric_overflow) {
         vmbi_buf copy = VMBI_BUF_INIT(len * 2 + 2);
 

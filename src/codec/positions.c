@@ -34,7 +34,7 @@ void vmbi_positions_free(vmbi_positions *p)
 vmb_code vmbi_positions_add(vmbi_positions *p, const char *key, int line, int column, uint32_t *out,
                             vmb_error **err)
 {
-    vmbi_position node = {.line = line, .column = column};
+    vmbi_position node = {.line = line, .column = column, .key = VMBI_POSITION_NO_KEY};
 
     if (p->n >= p->cap) {
         size_t cap = p->cap == 0 ? 64 : p->cap * 2;
@@ -70,7 +70,9 @@ void vmbi_positions_link(vmbi_positions *p, uint32_t parent, uint32_t *last, uin
 
 const char *vmbi_positions_key(const vmbi_positions *p, uint32_t node)
 {
-    return p->keys.data + p->nodes[node].key;
+    uint32_t key = p->nodes[node].key;
+
+    return key == VMBI_POSITION_NO_KEY ? NULL : p->keys.data + key;
 }
 
 uint32_t vmbi_positions_child(const vmbi_positions *p, uint32_t parent, const char *key,
@@ -81,7 +83,7 @@ uint32_t vmbi_positions_child(const vmbi_positions *p, uint32_t parent, const ch
     for (; i != 0; i = p->nodes[i].next) {
         const char *k = vmbi_positions_key(p, i);
 
-        if (strlen(k) == key_len && memcmp(k, key, key_len) == 0) {
+        if (k != NULL && strlen(k) == key_len && memcmp(k, key, key_len) == 0) {
             return i;
         }
     }

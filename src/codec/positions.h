@@ -11,8 +11,10 @@ typedef struct vmbi_position {
     int line, column;      /* from 1 */
     uint32_t first_child;
     uint32_t next;         /* sibling */
-    uint32_t key;          /* offset in keys; only meaningful below an object */
+    uint32_t key;          /* offset in keys, or VMBI_POSITION_NO_KEY: element of an array */
 } vmbi_position;
+
+#define VMBI_POSITION_NO_KEY UINT32_MAX
 
 struct vmbi_positions {
     vmbi_position *nodes; /* nodes[0] is not used */
@@ -30,6 +32,7 @@ void vmbi_positions_link(vmbi_positions *p, uint32_t parent, uint32_t *last, uin
 /* Child of an object; 0 when absent. */
 uint32_t vmbi_positions_child(const vmbi_positions *p, uint32_t parent, const char *key,
                               size_t key_len);
+/* NULL for the element of an array. */
 const char *vmbi_positions_key(const vmbi_positions *p, uint32_t node);
 
 /* Line and column of a byte, counting characters. Callers that ask for rising offsets pass the same

@@ -87,6 +87,9 @@ static void parse_bad_text_is_refused(void **state)
     (void)state;
     assert_refused("[\"\\u0000\"]", 10, VMB_E_PARSE, NULL);
     assert_refused("[\"\0\"]", 5, VMB_E_PARSE, NULL);
+    assert_refused("[1\0]", 4, VMB_E_PARSE, "spec: line 1 column 3: a NUL byte");
+    assert_refused("[1\0, 2]", 7, VMB_E_PARSE, NULL);
+    assert_refused("1\0", 2, VMB_E_PARSE, NULL);
     assert_refused("[\"\xff\"]", 5, VMB_E_PARSE, NULL);
     assert_refused("[\"\xed\xa0\x80\"]", 7, VMB_E_PARSE, NULL);
     assert_refused("\xef\xbb\xbf{}", 5, VMB_E_PARSE, NULL);

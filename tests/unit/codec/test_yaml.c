@@ -542,6 +542,24 @@ static void positions_json_paths_are_found(void **state)
     vmbi_json_free(v);
 }
 
+static void positions_elements_have_no_keys(void **state)
+{
+    vmbi_json *v = NULL;
+    vmbi_positions *p = NULL;
+
+    (void)state;
+    assert_int_equal(vmbi_doc_parse("- x", 3, "t", NULL, &v, &p, NULL), VMB_OK);
+    assert_at(p, "[0]", 1, 3);
+    assert_nowhere(p, "spec");
+    assert_nowhere(p, "[\"\"]");
+    vmbi_positions_free(p);
+    vmbi_json_free(v);
+    assert_int_equal(vmbi_doc_parse("first: [a]", 10, "t", NULL, &v, &p, NULL), VMB_OK);
+    assert_nowhere(p, "first.first");
+    vmbi_positions_free(p);
+    vmbi_json_free(v);
+}
+
 /* Streams. */
 
 typedef struct collected {
@@ -812,6 +830,7 @@ int main(void)
         cmocka_unit_test(positions_yaml_paths_are_found),
         cmocka_unit_test(positions_aliases_lead_to_the_text),
         cmocka_unit_test(positions_json_paths_are_found),
+        cmocka_unit_test(positions_elements_have_no_keys),
         cmocka_unit_test(stream_gives_each_document),
         cmocka_unit_test(stream_failures_stop_it),
         cmocka_unit_test(stream_long_list_is_read),
