@@ -247,6 +247,23 @@ static void *cancel_later(void *arg)
     return NULL;
 }
 
+/* Peak of this program alone: ru_maxrss would begin with that of the process that started it. */
+static int64_t peak_rss_kib(void)
+{
+    char line[256];
+    long long kib = -1;
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "VmHWM: %lld kB", &kib) == 1) {
+            break;
+        }
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return kib;
+}
+
 static void report(const probe *p, vmb_code rc, vmb_error *err, const vmbi_buf *extra)
 {
     struct rusage usage;
@@ -257,7 +274,7 @@ static void report(const probe *p, vmb_code rc, vmb_error *err, const vmbi_buf *
                   vmb_code_name(rc), vmbi_error_is_retryable(err) ? 1 : 0,
                   (double)(vmbi_mono_ns() - p->started_ns) / 1e6,
                   p->first_ns != 0 ? (double)(p->first_ns - p->started_ns) / 1e6 : -1.0);
-    vmbi_buf_addf(&line, ",\"rssKiB\":%ld,\"cpuMs\":%.1f,\"message\":", usage.ru_maxrss,
+    vmbi_buf_addf(&line, ",\"rssKiB\":%" PRId64 ",\"cpuMs\":%.1f,\"message\":", peak_rss_kib(),
                   (double)usage.ru_utime.tv_sec * 1e3 + (double)usage.ru_utime.tv_usec / 1e3 +
                       (double)usage.ru_stime.tv_sec * 1e3 + (double)usage.ru_stime.tv_usec / 1e3);
     vmbi_buf_add_json_string(&line, message, strlen(message));

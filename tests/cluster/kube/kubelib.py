@@ -82,6 +82,12 @@ def fails(answer, code, *says):
     return answer
 
 
+def small(answer, mib):
+    """The probe's peak stayed small; VMB_RSS_FACTOR is for builds with sanitizers."""
+    limit = mib * float(os.environ.get("VMB_RSS_FACTOR", "1"))
+    assert answer.rssKiB < limit * 1024, "%d KiB" % answer.rssKiB
+
+
 def kubeconfig(folder, name, server, user=None, **cluster):
     """Writes a kubeconfig of one context; JSON is YAML."""
     config = {"apiVersion": "v1", "kind": "Config", "current-context": "test",
