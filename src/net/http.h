@@ -46,7 +46,8 @@ typedef struct vmbi_http_response {
     int64_t content_length; /* -1 unknown */
     int64_t date_unix_ns;   /* Date header; 0 when absent */
     int64_t retry_after_ns; /* Retry-After header; -1 when absent */
-    int tries;              /* how many times the request was sent */
+    int tries;              /* how many times the request was sent, repetitions on a pooled
+                             * connection that had died included */
     vmbi_buf headers;       /* raw "Name: value\r\n" lines of the last answer */
     vmbi_buf body;          /* body; with a body sink only that of an answer other than 2xx, cut
                              * at 64 KiB */

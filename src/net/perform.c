@@ -117,6 +117,9 @@ static int on_seek(void *user, curl_off_t offset, int origin)
     if (origin != SEEK_SET || offset < 0 || (size_t)offset > c->request->body_len) {
         return CURL_SEEKFUNC_FAIL;
     }
+    if (c->sent > 0 && offset == 0) {
+        c->response->tries++; /* the server may have seen, and done, the first sending */
+    }
     c->sent = (size_t)offset;
     return CURL_SEEKFUNC_OK;
 }

@@ -84,12 +84,13 @@ def suites_of(name, at):
 
 
 def peak_memory(args, counts, at):
-    """A stream of 2 GiB must not take more than a few parts of memory."""
+    """A stream of 2 GiB must not take more than its three parts (24 MiB) above the 15 MiB that
+    fifty shared libraries take."""
     program = os.path.join(args.build, "tests/conformance/store_stream")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
         json.dump(settings_of(at), f)
         f.flush()
-        run = subprocess.run([program, "@" + f.name, str(2 << 30), str(40 << 20)],
+        run = subprocess.run([program, "@" + f.name, str(2 << 30), str(42 << 20)],
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENV,
                              timeout=900)
     print("== peak memory of a stream\n" + run.stdout, flush=True)
