@@ -33,7 +33,7 @@ int64_t vmbi_s3_part_size(int64_t base, int64_t total, int max_parts)
 {
     /* A tenth of the parts hold base bytes each; from there each part is 10/max_parts of what is
      * up already, so that the object grows by a constant factor per part: 5 TiB need 7,500 parts
-     * of 10,000 and 980 of 1,000. */
+     * of 10,000; a server that takes 1,000 parts only gets 1.7 TiB. */
     int64_t size = total / (max_parts / 10);
 
     size = size > base ? (size + MIB - 1) / MIB * MIB : base;

@@ -15,8 +15,8 @@ vmb_code vmbi_s3_put_write(vmbi_s3_put *p, const vmb_job *job, const void *data,
 vmb_code vmbi_s3_put_commit(vmbi_s3_put *p, const vmb_job *job, vmb_error **err);
 void vmbi_s3_put_abort(vmbi_s3_put *p);
 
-/* Size of the part that follows `total` bytes: `base`, growing with the object so that max_parts
- * hold 5 TiB. Whole MiB, at most 5 GiB. */
+/* Size of the part that follows `total` bytes: `base`, growing with the object so that 10,000
+ * parts hold 5 TiB. Whole MiB, at most 5 GiB. */
 int64_t vmbi_s3_part_size(int64_t base, int64_t total, int max_parts);
 /* Base size for an object of a known size (-1: unknown). */
 int64_t vmbi_s3_part_base(int64_t configured, int64_t size_hint, int max_parts);

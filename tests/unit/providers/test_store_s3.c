@@ -317,8 +317,8 @@ static void xml_that_is_dangerous_or_broken_is_refused(void **state)
         "<!DOCTYPE A [<!ENTITY x \"y\">]><A>&x;</A>",
         "<!DOCTYPE A SYSTEM \"file:///etc/passwd\"><A/>",
         "<A>&#x01;</A>",
-        "<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a></a></a></a></a></a></a></a></a></a>"
-        "</a></a></a></a></a></a></a></a>",
+        ("<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a></a></a></a></a></a></a></a></a></a>"
+         "</a></a></a></a></a></a></a></a>"),
     };
     char root[8];
     size_t i = 0;
@@ -332,9 +332,11 @@ static void xml_that_is_dangerous_or_broken_is_refused(void **state)
 #define MIB (INT64_C(1) << 20)
 #define TIB (INT64_C(1) << 40)
 
+/* A thousand parts of 5 GiB could not hold 5 TiB at all. */
 static void parts_of_an_unknown_size_hold_five_tebibytes(void **state)
 {
     static const int most[] = {10000, 1000};
+    static const int64_t held[] = {5 * TIB, 3 * TIB / 2};
     size_t i = 0;
 
     (void)state;
@@ -343,7 +345,7 @@ static void parts_of_an_unknown_size_hold_five_tebibytes(void **state)
         int64_t size = 0;
         int n = 0;
 
-        while (total < 5 * TIB) {
+        while (total < held[i]) {
             const int64_t next = vmbi_s3_part_size(8 * MIB, total, most[i]);
 
             assert_true(next >= size && next >= 8 * MIB && next <= 5 * 1024 * MIB);
