@@ -55,6 +55,7 @@ void vmbi_buf_reserve(vmbi_buf *b, size_t extra)
         return;
     }
     b->data = data;
+    b->data[b->len] = '\0';
     b->cap = cap;
 }
 

@@ -114,10 +114,16 @@ static bool literal(const char **s, char c)
     return true;
 }
 
+static int days_in_month(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && leap ? 1 : 0);
+}
+
 static bool join_time(const struct parts *p, int64_t *unix_s)
 {
-    static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (p->month < 1 || p->month > 12 || p->day < 1 || p->day > month_days[p->month - 1] ||
+    if (p->month < 1 || p->month > 12 || p->day < 1 || p->day > days_in_month(p->year, p->month) ||
         p->hour > 23 || p->minute > 59 || p->second > 60 || p->year < 1678 || p->year > 2261) {
         return false; /* years outside do not fit int64 nanoseconds */
     }
@@ -202,7 +208,8 @@ bool vmbi_parse_http_date(const char *s, int64_t *unix_ns)
     s += 3;
     if (!literal(&s, ' ') || !digits(&s, 4, &p.year) || !literal(&s, ' ') ||
         !digits(&s, 2, &p.hour) || !literal(&s, ':') || !digits(&s, 2, &p.minute) ||
-        !literal(&s, ':') || !digits(&s, 2, &p.second) || !join_time(&p, &unix_s)) {
+        !literal(&s, ':') || !digits(&s, 2, &p.second) || strcmp(s, " GMT") != 0 ||
+        !join_time(&p, &unix_s)) {
         return false;
     }
     *unix_ns = unix_s * VMBI_SECOND;
