@@ -4,7 +4,7 @@
  * The order matters, because the storage deletes on behalf of the objects: keeping means policy
  * Retain first and only then deleting the objects; removing means policy Delete first, and watching
  * until both are gone, because only the driver's sidecar deletes in the storage. */
-#include <string.h>
+#include <stdio.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -12,6 +12,7 @@
 #include "providers/snapshot_csi/csi.h"
 
 #define LOST_ANSWER_WAIT (2 * VMBI_SECOND)
+#define BIND_WAIT (2 * VMBI_SECOND) /* for a controller that runs at all */
 #define WATCH_PAUSE (250 * VMBI_MS)
 
 /* VMB_E_NOT_FOUND is the caller's business. Success means that the answer shows the policy. */
@@ -116,7 +117,72 @@ static bool is_ours(const vmbi_csi_op *op, const vmbi_json *vs, const vmbi_json 
     return vsc != NULL && uid != NULL && vmbi_streq(bound, uid);
 }
 
-/* Brings a content to policy Delete; alone, it must be deleted by us too. */
+/* Deleting too early loses the storage's snapshot: without a handle in its status the sidecar just
+ * lets the content go, while the driver may be cutting. So the handle is waited for as long as
+ * somebody seems to be at work. */
+static bool at_work(const vmbi_csi *csi, const vmbi_json *vs, const vmbi_json *vsc,
+                    int64_t gone_ns)
+{
+    const vmbi_json *status = vmbi_json_get(vsc, "status");
+    bool failed = vmbi_json_is_object(vmbi_json_get(status, "error")) ||
+                  (vsc == NULL && vmbi_json_is_object(vmbi_json_path(vs, "status.error")));
+    if (failed || gone_ns >= csi->cleanup_ns / 2 ||
+        vmbi_json_get_str(status, "snapshotHandle") != NULL ||
+        vmbi_json_path(vsc, "metadata.deletionTimestamp") != NULL) {
+        return false;
+    }
+    return gone_ns < BIND_WAIT ||
+           vmbi_annotation_of(vsc, VMBI_CSI_ANNOTATIONS "volumesnapshot-being-created") != NULL;
+}
+
+static vmb_code annotate(vmb_job *job, const char *vsc, const char *key, const char *value,
+                         vmb_error **err)
+{
+    vmb_error *local = NULL;
+    vmbi_buf patch = VMBI_BUF_INIT(512);
+    vmbi_buf_addf(&patch, "{\"metadata\":{\"annotations\":{\"%s\":\"%s\"}}}", key, value);
+    vmb_code code = vmbi_buf_check(&patch, err, "patch");
+    if (code == VMB_OK) {
+        code = vmb_cluster_patch(vmb_job_cluster(job), job, VMBI_CSI_GROUP, NULL,
+                                 "volumesnapshotcontents", NULL, vsc, NULL, VMB_PATCH_MERGE,
+                                 patch.data, patch.len, NULL, NULL, &local);
+    }
+    if (code == VMB_E_NOT_FOUND) { /* gone meanwhile: all the better */
+        vmb_error_free(vmbi_steal(&local));
+        code = VMB_OK;
+    }
+    if (local != NULL) {
+        vmbi_error_move(err, &local);
+    }
+    vmbi_buf_free(&patch);
+    return code;
+}
+
+/* The mark that the controller sets when a snapshot is deleted. When we find the content alone, the
+ * controller may have missed it; without the mark the sidecar does not touch a bound content. */
+static vmb_code mark_deleted(vmb_job *job, const char *vsc, vmb_error **err)
+{
+    return annotate(job, vsc, VMBI_CSI_ANNOTATIONS "volumesnapshot-being-deleted", "yes", err);
+}
+
+/* A content that was deleted while the driver cut is not looked at again by the sidecar (8.7 leaves
+ * changes of status and of its own marks out of its queue) until the resync after 15 minutes. Any
+ * other change wakes it. */
+static vmb_code nudge(vmb_job *job, const char *vsc, vmb_error **err)
+{
+    char now[32];
+    int n = snprintf(now, sizeof now, "%lld", (long long)vmbi_unix_ns());
+    return n > 0 ? annotate(job, vsc, "vmbackup.io/delete-again", now, err) : VMB_OK;
+}
+
+static bool needs_nudge(const vmbi_json *vsc)
+{
+    return vmbi_json_path(vsc, "metadata.deletionTimestamp") != NULL &&
+           vmbi_json_path_str(vsc, "status.snapshotHandle") != NULL &&
+           vmbi_annotation_of(vsc, VMBI_CSI_ANNOTATIONS "volumesnapshot-being-created") == NULL;
+}
+
+/* Brings a content to policy Delete; when its snapshot is gone, it must be deleted by us too. */
 static vmb_code doom_content(vmb_job *job, const vmbi_json *vsc, bool alone, vmb_error **err)
 {
     const char *name = vmbi_name_of(vsc);
@@ -131,13 +197,19 @@ static vmb_code doom_content(vmb_job *job, const vmbi_json *vsc, bool alone, vmb
     }
     vmbi_error_move(err, &local);
     if (code == VMB_OK && alone && vmbi_json_path(vsc, "metadata.deletionTimestamp") == NULL) {
-        code = remove_object(job, "volumesnapshotcontents", NULL, name, err);
+        code = mark_deleted(job, name, err);
+        if (code == VMB_OK) {
+            code = remove_object(job, "volumesnapshotcontents", NULL, name, err);
+        }
+    } else if (code == VMB_OK && needs_nudge(vsc)) {
+        code = nudge(job, name, err);
     }
     return code;
 }
 
 /* One round: looks for both objects and pushes each towards its end. */
-static vmb_code sweep(vmbi_csi_op *op, vmb_job *job, traces *left, vmb_error **err)
+static vmb_code sweep(const vmbi_csi *csi, vmbi_csi_op *op, vmb_job *job, int64_t gone_ns,
+                      traces *left, vmb_error **err)
 {
     vmbi_json *vs = NULL;
     vmbi_json *vsc = NULL;
@@ -151,15 +223,17 @@ static vmb_code sweep(vmbi_csi_op *op, vmb_job *job, traces *left, vmb_error **e
     if (code == VMB_OK && name != NULL) {
         code = vmbi_csi_look_vsc(op, job, name, &vsc, &vsc_unsure, err);
     }
-    if (code == VMB_OK && is_ours(op, vs, vsc)) {
-        code = doom_content(job, vsc, vs == NULL && !vs_unsure, err);
+    bool ours = is_ours(op, vs, vsc);
+    bool wait = at_work(csi, vs, ours ? vsc : NULL, gone_ns);
+    if (code == VMB_OK && ours) {
+        code = doom_content(job, vsc, vs == NULL && !vs_unsure && !wait, err);
     }
-    if (code == VMB_OK && vs != NULL &&
+    if (code == VMB_OK && vs != NULL && !wait &&
         vmbi_json_path(vs, "metadata.deletionTimestamp") == NULL) {
         code = remove_object(job, "volumesnapshots", op->ns, op->vs_name, err);
     }
     left->vs = vs != NULL || vs_unsure;
-    left->vsc = is_ours(op, vs, vsc) || vsc_unsure;
+    left->vsc = ours || vsc_unsure;
     if (code == VMB_OK && vs != NULL && op->vs == NULL) {
         op->vs = vmbi_steal(&vs); /* its UID leads to the content */
     }
@@ -192,7 +266,7 @@ vmb_code vmbi_csi_cancel(void *user, vmb_job *job, void *opaque, vmb_error **err
     }
     for (;;) {
         traces left = {false, false};
-        vmb_code code = sweep(op, job, &left, err);
+        vmb_code code = sweep(csi, op, job, vmbi_mono_ns() - start, &left, err);
         int64_t gone_ns = vmbi_mono_ns() - start;
         if (code != VMB_OK) {
             return vmbi_csi_wrap(op, err, code);

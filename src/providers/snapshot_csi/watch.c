@@ -11,6 +11,8 @@
 #include "providers/snapshot_csi/csi.h"
 
 enum { READY_LOOKS = 8 };
+/* Longest pause while a guest may be frozen. */
+#define PAUSE_BEFORE_CUT (500 * VMBI_MS)
 
 static void note(vmbi_csi_op *op, const char *text)
 {
@@ -185,6 +187,10 @@ static vmb_code check_binding(const vmbi_csi_op *op, const vmbi_json *vsc, vmb_e
         return vmbi_fail(err, VMB_E_CONFLICT, "somebody deletes the VolumeSnapshotContent %s",
                          op->vsc_name);
     }
+    /* the controller's mark outlives the snapshot object when the policy is Retain */
+    if (vmbi_annotation_of(vsc, VMBI_CSI_ANNOTATIONS "volumesnapshot-being-deleted") != NULL) {
+        return vmbi_fail(err, VMB_E_CONFLICT, "somebody deletes the VolumeSnapshot");
+    }
     if (bound != NULL && uid != NULL && !vmbi_streq(bound, uid)) {
         return vmbi_fail(err, VMB_E_CONFLICT,
                          "VolumeSnapshotContent %s belongs to another snapshot", op->vsc_name);
@@ -279,9 +285,12 @@ static vmb_code wait_a_little(const vmbi_csi *csi, vmbi_csi_op *op, const vmb_jo
 {
     int64_t ns = left_ns >= 0 && left_ns < op->pause_ns ? left_ns : op->pause_ns;
     vmb_code code = vmb_job_sleep(job, ns, err);
+    int64_t longest = op->state < VMB_SNAPSHOT_CUT && csi->poll_ns > PAUSE_BEFORE_CUT
+                          ? PAUSE_BEFORE_CUT
+                          : csi->poll_ns;
     op->pause_ns += op->pause_ns / 2;
-    if (op->pause_ns > csi->poll_ns) {
-        op->pause_ns = csi->poll_ns;
+    if (op->pause_ns > longest) {
+        op->pause_ns = longest;
     }
     return code == VMB_E_TIMEOUT
                ? vmbi_fail(err, VMB_E_TIMEOUT, "not %s in time: %s",
