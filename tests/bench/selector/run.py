@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs our label selectors beside apimachinery's on the same cases and prints medians and ratios.
 
+"kv" matches labels that lie ready: an unsorted array of strings here, a map with its hash index in
+Go. "json" starts from the bytes of metadata.labels as the API server sends them, which is what a
+backup has in its hands; Go decodes them first. Times are processor time.
+
 Usage: run.py [build folder]   (made as a release build when it does not exist)
 Needs meson, ninja, a C compiler and Go.
 """
@@ -57,7 +61,7 @@ def main():
             failed = 1
         print(f"{key[0]:<14}{key[1]:<6}{ns:>9.1f}{b[key][0]:>9.1f}{b[key][0] / ns:>7.1f}x"
               f"{1e9 / ns:>13,.0f}")
-    print(f"goal: {GOAL:.0f}x, and 10,000,000 matches/s of two pairs against ten labels (kv)")
+    print(f"goals: {GOAL:.0f}x from json; 10,000,000 matches/s of two pairs against ten labels (kv)")
     return failed
 
 
