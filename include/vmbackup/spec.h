@@ -37,7 +37,11 @@ VMB_API vmb_code vmb_spec_clone(const vmb_spec *spec, vmb_spec **out, vmb_error 
 VMB_API void vmb_spec_free(vmb_spec *spec);
 
 /**
- * Checks everything that can be checked without a cluster and reports all problems at once.
+ * Checks everything that can be checked without a cluster and reports all problems at once. What
+ * Velero refuses is an error. A field below spec that Velero 1.18 does not know is an error, too:
+ * Kubernetes drops such fields, so that a misspelt filter would be ignored; below metadata it is a
+ * warning, and status is not looked at. A name or pattern that would match nothing or switch off
+ * its list ("apps/deployments", "[x") and a negative duration of spec are errors.
  * @param report receives, if not NULL, an owned JSON document, also on success:
  *        {"problems":[{"severity":"error|warning","line":12,"column":5,"field":"spec.ttl",
  *        "message":"…","remedy":"…"}]}; line and column are 0 when the field was not parsed
@@ -77,7 +81,9 @@ VMB_API vmb_code vmb_spec_get_json(const vmb_spec *spec, const char *path, char 
 
 /**
  * Sets a string; missing parents are created. Values are checked by vmb_spec_validate().
- * @return VMB_OK, VMB_E_ARG (unknown path: the message names the nearest known field), VMB_E_NOMEM
+ * @return VMB_OK, VMB_E_ARG (unknown path: the message names the nearest known field; a field of
+ *         another type; an index beyond the end of a list; no UTF-8), VMB_E_INVALID (a parent is
+ *         of the wrong type), VMB_E_NOMEM; the setters below return the same
  */
 VMB_API vmb_code vmb_spec_set_string(vmb_spec *spec, const char *path, const char *value,
                                      vmb_error **err);
