@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/strs.h"
 
 enum { MESSAGE_MAX = 4096 };
 
@@ -80,6 +81,7 @@ static vmb_error *make(vmb_code code, uint32_t flags, const char *prefix, const 
     memcpy(e->message, prefix, prefix_len);
     memcpy(e->message + prefix_len, text, text_len);
     e->message[prefix_len + text_len] = '\0';
+    vmbi_text_clean(e->message, false); /* cut in a character, or a peer's or provider's text */
     return e;
 }
 

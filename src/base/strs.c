@@ -200,3 +200,19 @@ bool vmbi_utf8_valid(const char *s, size_t len)
     }
     return true;
 }
+
+void vmbi_text_clean(char *s, bool keep_lines)
+{
+    size_t len = strlen(s);
+    size_t i = 0;
+    while (i < len) {
+        size_t n = vmbi_utf8_sequence(s + i, len - i);
+        unsigned char c = (unsigned char)s[i];
+        if (n == 0) {
+            s[i] = '?';
+        } else if ((c < 0x20 && c != '\t' && !(c == '\n' && keep_lines)) || c == 0x7f) {
+            s[i] = ' ';
+        }
+        i += n == 0 ? 1 : n;
+    }
+}

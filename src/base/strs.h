@@ -38,5 +38,8 @@ bool vmbi_parse_bool(const char *s, bool *out);
 size_t vmbi_utf8_sequence(const char *s, size_t len);
 /* Valid UTF-8 (no surrogates, no overlong forms)? */
 bool vmbi_utf8_valid(const char *s, size_t len);
+/* Makes text of unknown origin printable, in place: bytes that are no UTF-8 become '?', control
+ * characters but tabs (and, with keep_lines, newlines) become spaces. */
+void vmbi_text_clean(char *s, bool keep_lines);
 
 #endif

@@ -148,9 +148,14 @@ static void keep_result(vmbi_runlog *log, bool is_error, const vmbi_log_fields *
     if (f->error != NULL) {
         vmbi_buf_addf(&text, " error: /%s", f->error);
     }
+    if (text.data != NULL) {
+        vmbi_text_clean(text.data, true); /* an error's or name's text may not be UTF-8 */
+    }
     vmbi_json *part = vmbi_json_get(log->results, is_error ? "errors" : "warnings");
     const char *key = "velero";
-    if (f->ns != NULL && f->ns[0] != '\0') {
+    if (f->ns != NULL && !vmbi_utf8_valid(f->ns, strlen(f->ns))) {
+        key = "velero"; /* no namespace is called that */
+    } else if (f->ns != NULL && f->ns[0] != '\0') {
         part = vmbi_json_ensure_object(part, "namespaces");
         key = f->ns;
     } else if (f->ns != NULL) {
@@ -216,6 +221,7 @@ void vmbi_runlog_add(vmbi_runlog *log, int32_t level, const vmbi_log_fields *fie
     va_start(ap, fmt);
     (void)vsnprintf(msg, sizeof(msg), fmt, ap); /* cut when too long */
     va_end(ap);
+    vmbi_text_clean(msg, true); /* a command's output or a provider's text may be anything */
     add(log, level, fields != NULL ? fields : &(vmbi_log_fields){0}, msg);
 }
 
@@ -227,13 +233,14 @@ void vmbi_runlog_error(vmbi_runlog *log, const char *resource, const char *ns, c
     va_start(ap, fmt);
     (void)vsnprintf(msg, sizeof(msg), fmt, ap);
     va_end(ap);
+    vmbi_text_clean(msg, true);
     vmbi_log_fields f = {resource, ns, name, why != NULL ? vmb_error_message(why) : NULL};
     add(log, VMB_LOG_ERROR, &f, msg);
 }
 
 void vmbi_runlog_job(void *log, int32_t level, const char *msg)
 {
-    add(log, level, &(vmbi_log_fields){0}, msg);
+    vmbi_runlog_add(log, level, NULL, "%s", msg);
 }
 
 vmb_code vmbi_runlog_finish(vmbi_runlog *log, vmb_error **err)
