@@ -3,25 +3,33 @@
 #include <vmbackup/catalog.h>
 
 #include "base/error.h"
+#include "core/backup.h"
 #include "core/catalog.h"
 
 static vmb_code missing(vmb_error **err, const char *function)
 {
-    return vmbi_fail(err, VMB_E_ARG, "%s: an argument is NULL or empty", function);
+    return vmbi_fail(err, VMB_E_ARG, "%s: an argument is NULL", function);
 }
 
-/* A name that is part of a key: it must not lead elsewhere. */
-static bool is_name(const char *s)
+/* A name is part of a key: it must not lead elsewhere. */
+static vmb_code check_name(const char *s, const char *what, vmb_error **err)
 {
-    if (s == NULL || s[0] == '\0' || s[0] == '.') {
-        return false;
+    if (s == NULL) {
+        return vmbi_fail(err, VMB_E_ARG, "the name of %s is NULL", what);
     }
-    for (; *s != '\0'; s++) {
-        if (*s == '/') {
-            return false;
-        }
+    if (s[0] == '.' || !vmbi_item_name_ok(s)) {
+        return vmbi_fail(err, VMB_E_ARG,
+                         "\"%.253s\" is not the name of %s: it must not be empty, start with a dot "
+                         "or hold a slash", s, what);
     }
-    return true;
+    return VMB_OK;
+}
+
+/* A catalogue is used in the process that opened it. */
+static vmb_code check(const vmb_catalog *cat, const char *backup, vmb_error **err)
+{
+    vmb_code rc = check_name(backup, "a backup", err);
+    return rc != VMB_OK ? rc : vmbi_ctx_check(cat->ctx, false, err);
 }
 
 static vmb_code give(vmbi_json *doc, char **out, size_t *out_len, vmb_error **err)
@@ -52,39 +60,52 @@ vmb_code vmb_catalog_list_json(vmb_catalog *cat, char **out, size_t *out_len, vm
         return missing(err, "vmb_catalog_list_json");
     }
     vmbi_json *doc = NULL;
-    vmb_code rc = vmbi_catalog_list(cat, &doc, err);
+    vmb_code rc = vmbi_ctx_check(cat->ctx, false, err);
+    rc = rc == VMB_OK ? vmbi_catalog_list(cat, &doc, err) : rc;
     return rc != VMB_OK ? rc : give(doc, out, out_len, err);
 }
 
 vmb_code vmb_catalog_describe_json(vmb_catalog *cat, const char *backup, char **out,
                                    size_t *out_len, vmb_error **err)
 {
-    if (cat == NULL || !is_name(backup) || out == NULL) {
+    if (cat == NULL || out == NULL) {
         return missing(err, "vmb_catalog_describe_json");
     }
     vmbi_json *doc = NULL;
-    vmb_code rc = vmbi_catalog_describe(cat, backup, &doc, err);
+    vmb_code rc = check(cat, backup, err);
+    rc = rc == VMB_OK ? vmbi_catalog_describe(cat, backup, &doc, err) : rc;
     return rc != VMB_OK ? rc : give(doc, out, out_len, err);
 }
 
 vmb_code vmb_catalog_read(vmb_catalog *cat, const char *backup, int32_t file, vmb_write_fn fn,
                           void *user, vmb_error **err)
 {
-    if (cat == NULL || !is_name(backup) || fn == NULL) {
+    if (cat == NULL || fn == NULL) {
         return missing(err, "vmb_catalog_read");
     }
-    return vmbi_catalog_read(cat, backup, file, fn, user, err);
+    vmb_code rc = check(cat, backup, err);
+    return rc != VMB_OK ? rc : vmbi_catalog_read(cat, backup, file, fn, user, err);
 }
 
 vmb_code vmb_catalog_read_item(vmb_catalog *cat, const char *backup, const char *resource,
                                const char *ns, const char *name, char **out, size_t *out_len,
                                vmb_error **err)
 {
-    if (cat == NULL || !is_name(backup) || !is_name(resource) || !is_name(name) || out == NULL) {
+    if (cat == NULL || out == NULL) {
         return missing(err, "vmb_catalog_read_item");
     }
+    vmb_code rc = check(cat, backup, err);
+    if (rc == VMB_OK) {
+        rc = check_name(resource, "a resource", err);
+    }
+    if (rc == VMB_OK) {
+        rc = check_name(name, "an object", err);
+    }
+    if (rc != VMB_OK) {
+        return rc;
+    }
     vmbi_buf b = VMBI_BUF_INIT(64 * 1024 * 1024);
-    vmb_code rc = vmbi_catalog_read_item(cat, backup, resource, ns, name, &b, err);
+    rc = vmbi_catalog_read_item(cat, backup, resource, ns, name, &b, err);
     if (rc == VMB_OK) {
         rc = vmbi_buf_take(&b, out, out_len, err, name);
     }

@@ -2,6 +2,8 @@
 /* run.h: argument checks, then core/run.c. */
 #include <vmbackup/run.h>
 
+#include <unistd.h>
+
 #include "base/error.h"
 #include "core/run.h"
 
@@ -43,7 +45,8 @@ vmb_code vmb_run_execute(vmb_run *run, vmb_error **err)
 
 void vmb_run_cancel(vmb_run *run)
 {
-    if (run != NULL) {
+    /* a child process shares the descriptor, and must not wake its parent */
+    if (run != NULL && getpid() == run->ctx->pid) {
         vmbi_cancel_fire(run->cancel);
     }
 }
@@ -79,8 +82,11 @@ vmb_code vmb_run_next_event(vmb_run *run, vmb_event **out, vmb_error **err)
     if (run == NULL || out == NULL) {
         return missing(err, "vmb_run_next_event");
     }
-    *out = vmbi_events_next(&run->events);
-    return VMB_OK;
+    vmb_code rc = vmbi_ctx_check(run->ctx, false, err);
+    if (rc == VMB_OK) {
+        *out = vmbi_events_next(&run->events);
+    }
+    return rc;
 }
 
 vmb_code vmb_run_set_event_fn(vmb_run *run, vmb_event_fn fn, void *user, vmb_error **err)

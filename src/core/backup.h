@@ -74,10 +74,16 @@ typedef struct vmbi_backup {
     int64_t operations_failed;
     int64_t start_unix_ns;
     int64_t completion_unix_ns;
+    bool keep; /* failed, but files and snapshots may belong to a backup that is listed */
 } vmbi_backup;
 
 /* Key of an item in `seen`. ns NULL or "": cluster-scoped. */
 vmbi_key16 vmbi_item_key(const char *group_resource, const char *ns, const char *name);
+
+/* Is this a name that the archive can hold: no "", ".", "..", no '/', no control character? */
+bool vmbi_item_name_ok(const char *name);
+/* Can the backup go on after this failure of an item or a list? */
+bool vmbi_backup_is_over(const vmbi_backup *b, vmb_code rc);
 
 /* ---- block.c: an item with everything that must be taken together with it ------------------- */
 
@@ -116,7 +122,8 @@ vmb_code vmbi_volume_patch_claim(vmbi_backup *b, vmbi_volume *v, vmbi_json *item
 vmb_code vmbi_volumes_complete(vmbi_backup *b, vmb_error **err);
 /* The backup is stored: release what snapshots need no more. */
 void vmbi_volumes_finish(vmbi_backup *b);
-/* Gives up every snapshot that is not finished, and frees all. */
+/* Gives up every snapshot that is not finished (only lets go of it when the backup is to `keep`),
+ * and frees all. */
 void vmbi_volumes_done(vmbi_backup *b);
 
 /* ---- collect.c ---------------------------------------------------------------------------------- */
@@ -133,6 +140,16 @@ vmb_code vmbi_collect(vmbi_backup *b, vmb_error **err);
 vmb_code vmbi_sidefiles_put(vmbi_backup *b, vmb_error **err);
 /* Stores velero-backup.json, which makes the backup visible. */
 vmb_code vmbi_metadata_put(vmbi_backup *b, vmb_error **err);
+/* What lies under the name of velero-backup.json, asked with limits of its own. */
+typedef enum vmbi_metadata_state {
+    VMBI_METADATA_ABSENT,
+    VMBI_METADATA_OURS,   /* of this very run */
+    VMBI_METADATA_OTHERS, /* of another run of this name */
+    VMBI_METADATA_UNKNOWN /* the store does not say */
+} vmbi_metadata_state;
+vmbi_metadata_state vmbi_metadata_look(vmbi_backup *b);
+/* Removes velero-backup.json; true when it is gone for sure. */
+bool vmbi_metadata_remove(vmbi_backup *b);
 /* Removes the files of a backup that did not become whole; problems are only logged. */
 void vmbi_sidefiles_remove(vmbi_backup *b);
 /* "backups/<name>/<suffix>"; suffix with "%s" in it: the name is put there. */

@@ -98,6 +98,30 @@ static vmb_code push(block *blk, const vmbi_resource *res, const char *ns, const
 static vmb_code add_item(vmbi_backup *b, block *blk, const vmbi_resource *res, const char *ns,
                          const char *name, char *json, size_t len, int depth, vmb_error **err);
 
+/* A copy of an object with apiVersion and kind, which the items of a list lack. */
+static vmb_code typed_copy(const vmbi_resource *res, const char *json, size_t len, char **out,
+                           size_t *out_len, vmb_error **err)
+{
+    vmbi_object_scan scan;
+    if (!vmbi_jscan_k8s_object(json, len, &scan)) {
+        return vmbi_fail(err, VMB_E_PROTOCOL, "not a Kubernetes object");
+    }
+    vmbi_buf b = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES + 4096);
+    size_t head = (size_t)(scan.body - json);
+    vmbi_buf_add(&b, json, head);
+    if (scan.api_version.p == NULL && scan.kind.p == NULL) {
+        vmbi_buf_adds(&b, "\"apiVersion\":");
+        vmbi_buf_add_json_string(&b, res->api_version, strlen(res->api_version));
+        vmbi_buf_adds(&b, ",\"kind\":");
+        vmbi_buf_add_json_string(&b, res->kind, strlen(res->kind));
+        vmbi_buf_addc(&b, ',');
+    }
+    vmbi_buf_add(&b, json + head, len - head);
+    vmb_code rc = vmbi_buf_take(&b, out, out_len, err, "object");
+    vmbi_buf_free(&b);
+    return rc;
+}
+
 /* Reads a related object; *json NULL (and VMB_OK) when it is not to be taken. */
 static vmb_code fetch_related(vmbi_backup *b, const vmbi_resource *res, const vmbi_related *rel,
                               char **json, size_t *len, vmb_error **err)
@@ -108,16 +132,19 @@ static vmb_code fetch_related(vmbi_backup *b, const vmbi_resource *res, const vm
     vmb_code rc = vmbi_cluster_get(&b->cluster, &b->job, res->group, res->version, res->name,
                                    rel->ns, rel->name, &text, &why);
     vmbi_object_scan scan;
-    if (rc == VMB_OK && !vmbi_jscan_k8s_object(text.data != NULL ? text.data : "", text.len,
-                                               &scan)) {
-        rc = vmbi_fail(&why, VMB_E_PROTOCOL, "%s %s: not a Kubernetes object", res->name,
+    char name[512];
+    if (rc == VMB_OK && (!vmbi_jscan_k8s_object(text.data != NULL ? text.data : "", text.len,
+                                                &scan) ||
+                         !vmbi_jscan_string(scan.name, name, sizeof(name)) ||
+                         strcmp(name, rel->name) != 0)) {
+        rc = vmbi_fail(&why, VMB_E_PROTOCOL, "%s %s: the cluster gave something else", res->name,
                        rel->name);
     }
     if (rc == VMB_OK) {
         vmbi_item_verdict verdict = vmbi_filter_item(b->filter, res, rel->ns, &scan,
                                                      (rel->flags & VMB_RELATED_MUST) != 0);
         if (verdict == VMBI_ITEM_TAKE) {
-            rc = vmbi_buf_take(&text, json, len, &why, rel->name);
+            rc = typed_copy(res, text.data, text.len, json, len, &why);
         } else {
             vmbi_log_fields f = {res->group_resource, rel->ns != NULL ? rel->ns : "", rel->name,
                                  NULL};
@@ -153,6 +180,11 @@ static vmb_code add_related(vmbi_backup *b, block *blk, const vmbi_related *rel,
                         &f, "the cluster does not serve this related object's type");
         return VMB_OK;
     }
+    if (!vmbi_item_name_ok(rel->name) || (rel->ns != NULL && !vmbi_item_name_ok(rel->ns))) {
+        return vmbi_fail(err, VMB_E_PROVIDER, "the related %s \"%s\" in namespace \"%s\" has no "
+                         "object's name", res->group_resource, rel->name,
+                         rel->ns != NULL ? rel->ns : "");
+    }
     vmbi_key16 key = vmbi_item_key(res->group_resource, rel->ns, rel->name);
     if (vmbi_keyset_has(&b->seen, &key)) {
         return VMB_OK;
@@ -172,6 +204,28 @@ static vmb_code add_related(vmbi_backup *b, block *blk, const vmbi_related *rel,
     return add_item(b, blk, res, rel->ns, rel->name, json, len, depth + 1, err);
 }
 
+/* What actions made of an object must still be that object: its place in the archive, its hooks
+ * and its volumes are found by what it was. */
+static vmb_code check_replacement(const vmbi_resource *res, const char *ns, const char *name,
+                                  const struct vmb_action_result *result, vmb_error **err)
+{
+    vmbi_json *tree = NULL;
+    if (result->item == NULL) {
+        return VMB_OK;
+    }
+    vmb_code rc = vmbi_json_parse(result->item, result->item_len, "an action's result", &tree, err);
+    const char *its_ns = vmbi_json_path_str(tree, "metadata.namespace");
+    if (rc == VMB_OK &&
+        (!vmbi_streq(vmbi_json_get_str(tree, "kind"), res->kind) ||
+         !vmbi_streq(vmbi_json_path_str(tree, "metadata.name"), name) ||
+         strcmp(its_ns != NULL ? its_ns : "", ns != NULL ? ns : "") != 0 ||
+         vmbi_json_get_str(tree, "apiVersion") == NULL)) {
+        rc = vmbi_fail(err, VMB_E_PROVIDER, "an action gave another object instead of this one");
+    }
+    vmbi_json_free(tree);
+    return rc;
+}
+
 /* Runs actions over the object, adds what it names, then the object. Takes json over. Failures of
  * this object are logged and leave it out; a returned failure ends the backup. */
 static vmb_code add_item(vmbi_backup *b, block *blk, const vmbi_resource *res, const char *ns,
@@ -187,6 +241,9 @@ static vmb_code add_item(vmbi_backup *b, block *blk, const vmbi_resource *res, c
     if (rc == VMB_OK) {
         rc = vmbi_actions_run(b->ctx, &b->job, res, json, len, &result, &why);
     }
+    if (rc == VMB_OK && !result.skip) {
+        rc = check_replacement(res, ns, name, &result, &why);
+    }
     for (size_t i = 0; i < result.n_related && rc == VMB_OK && !result.skip; i++) {
         rc = add_related(b, blk, &result.related[i], depth, &why);
     }
@@ -200,7 +257,7 @@ static vmb_code add_item(vmbi_backup *b, block *blk, const vmbi_resource *res, c
     }
     vmb_free(json);
     vmbi_action_result_free(&result);
-    if (rc != VMB_OK && rc != VMB_E_NOMEM && rc != VMB_E_CANCELLED) {
+    if (rc != VMB_OK && !vmbi_backup_is_over(b, rc)) {
         vmbi_runlog_error(&b->log, res->group_resource, ns != NULL ? ns : "", name, why,
                           "the object is not backed up");
         rc = VMB_OK;
@@ -241,7 +298,15 @@ static vmb_code run_pre_hooks(vmbi_backup *b, block *blk, vmb_error **err)
         if (!it->is_pod) {
             continue;
         }
-        vmb_code rc = find_hooks(b, it, err);
+        vmb_error *why = NULL;
+        vmb_code rc = find_hooks(b, it, &why);
+        if (rc != VMB_OK && !vmbi_backup_is_over(b, rc)) {
+            vmbi_runlog_error(&b->log, "pods", it->ns, it->name, why, "the pod is not backed up");
+            vmb_error_free(why);
+            it->drop = true;
+            continue;
+        }
+        vmbi_error_move(err, &why);
         if (rc == VMB_OK) {
             rc = vmbi_limits_check(&b->job.limits, err, "run hooks");
         }
@@ -292,6 +357,7 @@ static vmb_code parse_pods(const block *blk, vmbi_json ***out, size_t *n, vmb_er
         if (blk->v[i].is_pod) {
             rc = vmbi_json_parse(blk->v[i].json, blk->v[i].len, blk->v[i].name, &pods[*n], err);
             *n += rc == VMB_OK ? 1 : 0;
+            rc = rc == VMB_E_NOMEM ? rc : VMB_OK; /* one that cannot be read says nothing */
         }
     }
     *out = pods;
@@ -322,7 +388,16 @@ static vmb_code cut_volumes(vmbi_backup *b, block *blk, vmb_error **err)
     for (size_t i = 0; i < blk->n && rc == VMB_OK; i++) {
         block_item *it = &blk->v[i];
         if (is_core(it->res, "persistentvolumeclaims")) {
-            rc = begin_volume(b, it, pods, n_pods, err);
+            vmb_error *why = NULL;
+            rc = begin_volume(b, it, pods, n_pods, &why);
+            if (rc != VMB_OK && !vmbi_backup_is_over(b, rc)) {
+                vmbi_runlog_error(&b->log, "persistentvolumeclaims", it->ns, it->name, why,
+                                  "the claim is not backed up");
+                vmb_error_free(vmbi_steal(&why));
+                it->drop = true;
+                rc = VMB_OK;
+            }
+            vmbi_error_move(err, &why);
             if (it->volume != NULL) {
                 volumes[n++] = it->volume;
             }
@@ -418,10 +493,11 @@ vmb_code vmbi_block_take(vmbi_backup *b, const vmbi_resource *res, const char *n
                          const char *name, const char *json, size_t len, vmb_error **err)
 {
     block blk = {0};
-    char *copy = vmbi_strndup(json, len);
-    vmb_code rc = copy != NULL
-                      ? add_item(b, &blk, res, ns, name, copy, len, 0, err)
-                      : vmbi_fail_nomem(err);
+    char *copy = NULL;
+    vmb_code rc = typed_copy(res, json, len, &copy, &len, err);
+    if (rc == VMB_OK) {
+        rc = add_item(b, &blk, res, ns, name, copy, len, 0, err);
+    }
     if (rc == VMB_OK) {
         rc = run_pre_hooks(b, &blk, err);
         bool cut = false;

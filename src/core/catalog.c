@@ -12,8 +12,9 @@
 
 enum {
     MAX_BACKUPS = 100000,
-    MAX_METADATA = 64 * 1024 * 1024,
-    MAX_DOCUMENT = 512 * 1024 * 1024,
+    MAX_METADATA = 4 * 1024 * 1024, /* as a Backup may have; etcd's limit is below */
+    MAX_DOCUMENT = 64 * 1024 * 1024, /* of JSON; its tree takes several times as much */
+    MAX_ARCHIVE = 512 * 1024 * 1024, /* compressed */
     MAX_ITEM = 64 * 1024 * 1024
 };
 
@@ -84,6 +85,12 @@ static vmb_code read_metadata(vmb_catalog *cat, const char *backup, vmbi_json **
         vmbi_json_free(*out);
         *out = NULL;
         rc = vmbi_fail(err, VMB_E_PARSE, "%s: not an object", path.data);
+    }
+    if (rc == VMB_OK && !vmbi_streq(vmbi_json_path_str(*out, "metadata.name"), backup)) {
+        /* the name leads to the files: one must not be listed as another */
+        vmbi_json_free(*out);
+        *out = NULL;
+        rc = vmbi_fail(err, VMB_E_INVALID, "%s: metadata.name is not %s", path.data, backup);
     }
     vmbi_buf_free(&path);
     vmbi_buf_free(&text);
@@ -191,6 +198,20 @@ static vmb_code stream(vmb_catalog *cat, const char *path, pipe *p, vmb_error **
     return rc;
 }
 
+/* A missing file mostly means a missing backup: says so. */
+static void explain_missing(vmb_catalog *cat, const char *backup, vmb_error **err)
+{
+    vmb_job job = {0};
+    vmbi_buf path = VMBI_BUF_INIT(1024);
+    bool exists = true;
+    if (vmbi_backup_file(backup, "velero-backup.json", &path, NULL) == VMB_OK &&
+        vmbi_store_exists(&cat->store, &job, path.data, &exists, NULL, NULL) == VMB_OK && !exists) {
+        (void)vmbi_fail(err, VMB_E_NOT_FOUND, "backup %s does not exist in location %s", backup,
+                        cat->store.location->name);
+    }
+    vmbi_buf_free(&path);
+}
+
 vmb_code vmbi_catalog_read(vmb_catalog *cat, const char *backup, int32_t file, vmb_write_fn fn,
                            void *user, vmb_error **err)
 {
@@ -209,7 +230,11 @@ vmb_code vmbi_catalog_read(vmb_catalog *cat, const char *backup, int32_t file, v
     }
     if (rc == VMB_OK) {
         rc = stream(cat, path.data, &p, err);
-        rc = rc != VMB_OK ? vmbi_wrap(err, rc, "read %s", path.data) : VMB_OK;
+        if (rc == VMB_E_NOT_FOUND && err != NULL) {
+            explain_missing(cat, backup, err);
+        } else if (rc != VMB_OK) {
+            rc = vmbi_wrap(err, rc, "read %s", path.data);
+        }
     }
     vmbi_gunzip_free(p.gunzip);
     vmbi_buf_free(&path);
@@ -225,6 +250,18 @@ static vmb_code to_buf(void *user, const void *data, size_t len)
     return b->status;
 }
 
+/* Reads a file of the backup into memory. */
+static vmb_code read_file(vmb_catalog *cat, const char *backup, int32_t file, vmbi_buf *out,
+                          vmb_error **err)
+{
+    vmb_code rc = vmbi_catalog_read(cat, backup, file, to_buf, out, err);
+    if (rc == VMB_E_LIMIT && out->status == VMB_E_LIMIT) {
+        rc = vmbi_fail(err, VMB_E_LIMIT, "backup %s: a file of it has more than %zu MiB", backup,
+                       out->max / 1024 / 1024);
+    }
+    return rc;
+}
+
 /* A JSON side file under `key` of obj; absent files are null. */
 static vmb_code add_document(vmb_catalog *cat, const char *backup, int32_t file, vmbi_json *obj,
                              const char *key, vmb_error **err)
@@ -232,7 +269,7 @@ static vmb_code add_document(vmb_catalog *cat, const char *backup, int32_t file,
     vmbi_buf text = VMBI_BUF_INIT(MAX_DOCUMENT);
     vmbi_json *doc = NULL;
     vmb_error *why = NULL;
-    vmb_code rc = vmbi_catalog_read(cat, backup, file, to_buf, &text, &why);
+    vmb_code rc = read_file(cat, backup, file, &text, &why);
     if (rc == VMB_OK) {
         rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, key, &doc, &why);
     } else if (rc == VMB_E_NOT_FOUND) {
@@ -267,6 +304,7 @@ static vmb_code note_file(void *user, const char *key, int64_t size, int64_t mti
 static vmb_code add_files(vmb_catalog *cat, const char *backup, vmbi_json *obj, vmb_error **err)
 {
     vmb_job job = {0};
+    job.limits = vmbi_limits_within(NULL, cat->store.timeout_ns);
     vmbi_buf path = VMBI_BUF_INIT(1024);
     vmbi_json *list = vmbi_json_array();
     struct vmb_key_sink sink = {note_file, list};
@@ -360,7 +398,7 @@ static vmb_code match_entry(void *user, const char *path, const char *data, size
 vmb_code vmbi_catalog_read_item(vmb_catalog *cat, const char *backup, const char *resource,
                                 const char *ns, const char *name, vmbi_buf *out, vmb_error **err)
 {
-    vmbi_buf packed = VMBI_BUF_INIT(MAX_DOCUMENT);
+    vmbi_buf packed = VMBI_BUF_INIT(MAX_ARCHIVE);
     vmbi_buf path = VMBI_BUF_INIT(4096);
     vmbi_buf_addf(&path, "resources/%s/", resource);
     if (ns != NULL && ns[0] != '\0') {
@@ -370,7 +408,7 @@ vmb_code vmbi_catalog_read_item(vmb_catalog *cat, const char *backup, const char
     }
     vmb_code rc = vmbi_buf_check(&path, err, "archive path");
     if (rc == VMB_OK) {
-        rc = vmbi_catalog_read(cat, backup, VMB_FILE_CONTENTS, to_buf, &packed, err);
+        rc = read_file(cat, backup, VMB_FILE_CONTENTS, &packed, err);
     }
     item_search search = {&packed, 0, path.data, out, false};
     if (rc == VMB_OK) {

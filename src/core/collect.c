@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "base/strs.h"
 #include "codec/digest.h"
@@ -32,6 +33,24 @@ vmbi_key16 vmbi_item_key(const char *group_resource, const char *ns, const char 
     vmbi_sha256(text, len, digest);
     memcpy(key.b, digest, sizeof(key.b));
     return key;
+}
+
+bool vmbi_item_name_ok(const char *name)
+{
+    if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        return false;
+    }
+    for (const char *p = name; *p != '\0'; p++) {
+        if (*p == '/' || (unsigned char)*p < 0x20 || *p == 0x7f) {
+            return false;
+        }
+    }
+    return vmbi_utf8_valid(name, strlen(name));
+}
+
+bool vmbi_backup_is_over(const vmbi_backup *b, vmb_code rc)
+{
+    return rc == VMB_E_CANCELLED || rc == VMB_E_NOMEM || b->archive.broken != VMB_OK;
 }
 
 /* ---- namespaces ---------------------------------------------------------------------------- */
@@ -90,18 +109,42 @@ typedef struct list_pass {
     bool as_block; /* actions, hooks or volumes may concern it */
     const vmb_selector *selector; /* checked here when the list was not filtered; NULL: none */
     int64_t until_check;
+    vmb_code failed; /* what ended the list from here, should the provider not hand it on */
 } list_pass;
+
+/* One object of a list could not be taken: unless the backup is over, it is reported and the list
+ * goes on. name "": unknown. */
+static vmb_code skip_object(list_pass *pass, const char *ns, const char *name, vmb_code rc,
+                            vmb_error **why, vmb_error **err)
+{
+    if (rc != VMB_OK && !vmbi_backup_is_over(pass->b, rc)) {
+        vmbi_runlog_error(&pass->b->log, pass->res->group_resource, ns, name, *why,
+                          "the object is not backed up");
+        vmb_error_free(vmbi_steal(why));
+        return VMB_OK;
+    }
+    vmbi_error_move(err, why);
+    return rc;
+}
 
 static vmb_code take_object(list_pass *pass, const char *json, size_t len, vmb_error **err)
 {
     vmbi_backup *b = pass->b;
     vmbi_object_scan scan;
-    char name[512];
+    char name[512] = "";
     char ns[256] = "";
+    vmb_error *why = NULL;
+    vmb_code rc = VMB_OK;
     if (!vmbi_jscan_k8s_object(json, len, &scan) ||
         !vmbi_jscan_string(scan.name, name, sizeof(name)) ||
         (scan.ns.p != NULL && !vmbi_jscan_string(scan.ns, ns, sizeof(ns)))) {
-        return vmbi_fail(err, VMB_E_PROTOCOL, "the list holds something that is no object");
+        rc = vmbi_fail(&why, VMB_E_PROTOCOL, "the list holds something that is no object");
+    } else if (!vmbi_item_name_ok(name) || (ns[0] != '\0' && !vmbi_item_name_ok(ns))) {
+        rc = vmbi_fail(&why, VMB_E_PROTOCOL, "\"%s\" in namespace \"%s\" is no object's name",
+                       name, ns);
+    }
+    if (rc != VMB_OK) {
+        return skip_object(pass, "", name, rc, &why, err);
     }
     vmbi_item_verdict verdict = vmbi_filter_item(b->filter, pass->res, ns, &scan, false);
     if (verdict != VMBI_ITEM_TAKE) {
@@ -114,33 +157,29 @@ static vmb_code take_object(list_pass *pass, const char *json, size_t len, vmb_e
     }
     vmbi_key16 key = vmbi_item_key(pass->res->group_resource, ns, name);
     bool added = false;
-    vmb_code rc = vmbi_keyset_add(&b->seen, &key, &added, err);
+    rc = vmbi_keyset_add(&b->seen, &key, &added, err);
     if (rc != VMB_OK || !added) {
         return rc;
     }
-    if (pass->as_block) {
-        return vmbi_block_take(b, pass->res, ns, name, json, len, err);
-    }
-    return vmbi_backup_write(b, pass->res, ns, name, json, len, &scan, err);
+    rc = pass->as_block ? vmbi_block_take(b, pass->res, ns, name, json, len, &why)
+                        : vmbi_backup_write(b, pass->res, ns, name, json, len, &scan, &why);
+    return rc == VMB_OK ? VMB_OK : skip_object(pass, ns, name, rc, &why, err);
 }
 
 static vmb_code on_object(void *user, const char *json, size_t len, vmb_error **err)
 {
     list_pass *pass = user;
+    vmb_code rc = pass->failed;
+    if (rc != VMB_OK) {
+        return vmbi_fail(err, rc, "list objects: the list has been ended");
+    }
     if (--pass->until_check < 0) {
         pass->until_check = 64;
-        vmb_code rc = vmbi_limits_check(&pass->b->job.limits, err, "back up objects");
-        if (rc != VMB_OK) {
-            return rc;
-        }
+        rc = vmbi_limits_check(&pass->b->job.limits, err, "back up objects");
     }
-    return take_object(pass, json, len, err);
-}
-
-/* Can the backup go on after this failure of a list? */
-static bool is_fatal(const vmbi_backup *b, vmb_code rc)
-{
-    return rc == VMB_E_CANCELLED || rc == VMB_E_NOMEM || b->archive.broken != VMB_OK;
+    rc = rc == VMB_OK ? take_object(pass, json, len, err) : rc;
+    pass->failed = rc;
+    return rc;
 }
 
 static vmb_code list_one(list_pass *pass, const char *ns, const char *selector, vmb_error **err)
@@ -150,10 +189,15 @@ static vmb_code list_one(list_pass *pass, const char *ns, const char *selector, 
     vmb_error *why = NULL;
     vmb_code rc = vmbi_cluster_list(&b->cluster, &b->job, pass->res, ns, selector,
                                     b->ctx->settings.page_size, &sink, &why);
+    if (rc == VMB_OK && pass->failed != VMB_OK) {
+        rc = vmbi_fail(&why, pass->failed, "list objects: ended by %s",
+                       vmb_code_name(pass->failed));
+    }
+    pass->failed = VMB_OK;
     if (rc == VMB_OK) {
         return VMB_OK;
     }
-    if (is_fatal(b, rc)) {
+    if (vmbi_backup_is_over(b, rc)) {
         vmbi_error_move(err, &why);
         return rc;
     }
@@ -210,8 +254,10 @@ static vmb_code take_ordered(list_pass *pass, const char *entry, vmb_error **err
     vmbi_object_scan scan;
     vmb_code rc = vmbi_cluster_get(&b->cluster, &b->job, pass->res->group, pass->res->version,
                                    pass->res->name, ns[0] != '\0' ? ns : NULL, name, &text, &why);
-    if (rc == VMB_OK && vmbi_jscan_k8s_object(text.data, text.len, &scan) &&
-        vmbi_filter_labels_match(b->filter, scan.labels)) {
+    if (rc == VMB_OK && !vmbi_jscan_k8s_object(text.data != NULL ? text.data : "", text.len,
+                                               &scan)) {
+        rc = vmbi_fail(&why, VMB_E_PROTOCOL, "not a Kubernetes object");
+    } else if (rc == VMB_OK && vmbi_filter_labels_match(b->filter, scan.labels)) {
         rc = take_object(pass, text.data, text.len, &why);
     } else if (rc == VMB_E_NOT_FOUND) {
         vmbi_log_fields f = {pass->res->group_resource, ns, name, NULL};
@@ -220,7 +266,7 @@ static vmb_code take_ordered(list_pass *pass, const char *entry, vmb_error **err
         rc = VMB_OK;
     }
     vmbi_buf_free(&text);
-    if (rc != VMB_OK && !is_fatal(b, rc)) {
+    if (rc != VMB_OK && !vmbi_backup_is_over(b, rc)) {
         vmbi_runlog_error(&b->log, pass->res->group_resource, ns, name, why,
                           "an object of orderedResources cannot be read");
         rc = VMB_OK;
@@ -311,7 +357,7 @@ static vmb_code extra_pass(vmbi_backup *b, const char *group, const char *resour
     vmb_error *why = NULL;
     vmb_code rc = vmbi_cluster_list(&b->cluster, &b->job, res, NULL, NULL,
                                     b->ctx->settings.page_size, &sink, &why);
-    if (rc != VMB_OK && !is_fatal(b, rc)) {
+    if (rc != VMB_OK && !vmbi_backup_is_over(b, rc)) {
         vmbi_runlog_error(&b->log, res->group_resource, "", NULL, why,
                           "the list of objects failed");
         rc = VMB_OK;

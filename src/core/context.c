@@ -250,19 +250,15 @@ vmb_code vmbi_ctx_add_exec(vmb_ctx *ctx, const vmb_exec_provider *p, vmb_error *
     return VMB_OK;
 }
 
-/* Makes room for one more element in a small array; NULL and *err on failure. */
-static void *grow(void *array, size_t n, size_t size, vmb_error **err)
+/* Makes room for one more element in a small array. */
+static vmb_code grow(void *array, size_t n, size_t size, void **out, vmb_error **err)
 {
     if (n >= MAX_PROVIDERS) {
-        (void)vmbi_fail(err, VMB_E_LIMIT, "context: more than %d providers of one kind",
-                        MAX_PROVIDERS);
-        return NULL;
+        return vmbi_fail(err, VMB_E_LIMIT, "context: more than %d providers of one kind",
+                         MAX_PROVIDERS);
     }
-    void *p = vmbi_realloc_array(array, n + 1, size);
-    if (p == NULL) {
-        (void)vmbi_fail_nomem(err);
-    }
-    return p;
+    *out = vmbi_realloc_array(array, n + 1, size);
+    return *out != NULL ? VMB_OK : vmbi_fail_nomem(err);
 }
 
 /* Gives up a table that was taken: used when it cannot be kept. */
@@ -286,9 +282,10 @@ vmb_code vmbi_ctx_add_snapshot(vmb_ctx *ctx, const vmb_snapshot_provider *p, vmb
         t.op_free == NULL) {
         return lacks(&t, "snapshot provider", "begin, poll, describe, cancel or op_free", err);
     }
-    void *v = grow(ctx->snapshots, ctx->n_snapshots, sizeof(t), err);
-    if (v == NULL) {
-        return drop(&t, VMB_E_NOMEM);
+    void *v = NULL;
+    rc = grow(ctx->snapshots, ctx->n_snapshots, sizeof(t), &v, err);
+    if (rc != VMB_OK) {
+        return drop(&t, rc);
     }
     ctx->snapshots = v;
     ctx->snapshots[ctx->n_snapshots++] = t;
@@ -310,10 +307,11 @@ vmb_code vmbi_ctx_add_action(vmb_ctx *ctx, const vmb_action_provider *p, vmb_err
     if (applies_to == NULL) {
         return drop(&t, vmbi_fail_nomem(err));
     }
-    void *v = grow(ctx->actions, ctx->n_actions, sizeof(t), err);
-    if (v == NULL) {
+    void *v = NULL;
+    rc = grow(ctx->actions, ctx->n_actions, sizeof(t), &v, err);
+    if (rc != VMB_OK) {
         vmbi_free(applies_to);
-        return drop(&t, VMB_E_NOMEM);
+        return drop(&t, rc);
     }
     t.applies_to = applies_to;
     ctx->actions = v;
@@ -364,9 +362,10 @@ vmb_code vmbi_ctx_add_store(vmb_ctx *ctx, const char *name, const char *prefix, 
     if (find_location(ctx, name) != NULL) {
         return drop(&l.store, vmbi_fail(err, VMB_E_EXISTS, "location %s: exists already", name));
     }
-    void *v = grow(ctx->locations, ctx->n_locations, sizeof(l), err);
-    if (v == NULL) {
-        return drop(&l.store, VMB_E_NOMEM);
+    void *v = NULL;
+    rc = grow(ctx->locations, ctx->n_locations, sizeof(l), &v, err);
+    if (rc != VMB_OK) {
+        return drop(&l.store, rc);
     }
     ctx->locations = v;
     l.name = vmbi_strdup(name);

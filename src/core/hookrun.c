@@ -51,10 +51,13 @@ static vmb_code exec_hook(vmbi_backup *b, const char *ns, const char *pod, const
     struct vmb_sink out_sink = {keep_output, &out};
     struct vmb_sink err_sink = {keep_output, &errout};
     vmb_job job = b->job;
+    int64_t timeout = hook->timeout_ns;
     if (phase == VMBI_HOOK_POST) {
-        job.limits = (vmbi_limits){0, NULL}; /* a guest is thawed also when the run is cancelled */
+        /* a guest is thawed also when the run is cancelled, but never without end */
+        timeout = timeout < 0 ? b->ctx->settings.resource_timeout_ns : timeout;
+        job.limits = (vmbi_limits){0, NULL};
     }
-    job.limits = vmbi_limits_within(&job.limits, hook->timeout_ns);
+    job.limits = vmbi_limits_within(&job.limits, timeout);
     int32_t exit_code = -1;
     vmb_code rc = p->exec(p->user, &job, ns, pod, hook->target,
                           (const char *const *)hook->argv.v, hook->argv.n, &out_sink, &err_sink,

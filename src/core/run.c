@@ -98,9 +98,13 @@ static bool set_metadata(vmbi_backup *b)
 }
 
 /* What the run refuses before it starts, beyond the spec itself. */
-static vmb_code check_location(const vmbi_backup *b, vmbi_problems *problems)
+static vmb_code check_location(const vmbi_backup *b, const vmb_error *missing,
+                               vmbi_problems *problems)
 {
-    if (b->store.location->read_only) {
+    if (b->store.location == NULL) {
+        vmbi_problems_add(problems, true, "spec.storageLocation", "name one that exists", "%s",
+                          vmb_error_message(missing));
+    } else if (b->store.location->read_only) {
         vmbi_problems_add(problems, true, "spec.storageLocation",
                           "choose a location with accessMode ReadWrite",
                           "the storage location %s is read-only", b->store.location->name);
@@ -231,18 +235,17 @@ static vmb_code set_status(vmbi_backup *b, const char *phase, const char *failur
 
 /* ---- the steps ----------------------------------------------------------------------------- */
 
-static vmb_code open_backup(vmb_run *run, vmbi_backup *b, vmb_error **err)
+/* *missing: why there is no location, when there is none (that is a matter of validation). */
+static vmb_code open_backup(vmb_run *run, vmbi_backup *b, vmb_error **missing, vmb_error **err)
 {
     const char *wanted = vmbi_json_path_str(vmbi_spec_root(run->spec), "spec.storageLocation");
     if (run->ctx->cluster.get == NULL) {
         return vmbi_fail(err, VMB_E_STATE, "no cluster provider is registered");
     }
-    const vmbi_store_location *location = vmbi_ctx_location(run->ctx, wanted, err);
-    if (location == NULL) {
-        return VMB_E_NOT_FOUND;
-    }
+    const vmbi_store_location *location = vmbi_ctx_location(run->ctx, wanted, missing);
     b->store = (vmbi_store){location, run->ctx->settings.resource_timeout_ns};
-    vmb_code rc = vmbi_backup_defaulted(vmbi_spec_root(run->spec), location->name, &b->resource,
+    vmb_code rc = vmbi_backup_defaulted(vmbi_spec_root(run->spec),
+                                        location != NULL ? location->name : NULL, &b->resource,
                                         err);
     if (rc == VMB_OK) {
         b->name = vmbi_json_path_str(b->resource, "metadata.name");
@@ -279,13 +282,13 @@ static vmb_code connect_cluster(vmb_run *run, vmbi_backup *b, vmb_error **err)
 
 /* Collects what is wrong with the backup; *acceptable tells the outcome. A failure is another
  * one: the cluster could not be asked. */
-static vmb_code validate(vmb_run *run, vmbi_backup *b, vmbi_problems *problems, bool *acceptable,
-                         vmb_error **err)
+static vmb_code validate(vmb_run *run, vmbi_backup *b, const vmb_error *missing,
+                         vmbi_problems *problems, bool *acceptable, vmb_error **err)
 {
     vmb_error *why = NULL;
     vmb_code rc = vmbi_backup_validate(run->spec, problems, err);
     if (rc == VMB_OK) {
-        rc = check_location(b, problems);
+        rc = check_location(b, missing, problems);
     }
     if (rc == VMB_OK && problems->errors == 0) {
         rc = connect_cluster(run, b, err);
@@ -313,7 +316,7 @@ static vmb_code refuse_existing(vmbi_backup *b, vmb_error **err)
     bool exists = false;
     vmb_code rc = vmbi_backup_file(b->name, "velero-backup.json", &path, err);
     if (rc == VMB_OK) {
-        rc = vmbi_store_exists(&b->store, &b->job, path.data, &exists, err);
+        rc = vmbi_store_exists(&b->store, &b->job, path.data, &exists, NULL, err);
     }
     vmbi_buf_free(&path);
     if (rc == VMB_OK && exists) {
@@ -337,6 +340,9 @@ static vmb_code write_archive(vmbi_backup *b, vmb_error **err)
         rc = vmbi_volumes_complete(b, err);
     }
     if (rc == VMB_OK) {
+        rc = refuse_existing(b, err); /* another run of this name may have ended meanwhile */
+    }
+    if (rc == VMB_OK) {
         rc = vmbi_archive_commit(&b->archive, err);
     }
     if (rc == VMB_OK) {
@@ -346,6 +352,51 @@ static vmb_code write_archive(vmbi_backup *b, vmb_error **err)
     }
     vmbi_buf_free(&path);
     return rc;
+}
+
+/* Another run of the same name may have replaced or removed the archive since it was stored. */
+static vmb_code check_archive(vmbi_backup *b, vmb_error **err)
+{
+    vmbi_buf path = VMBI_BUF_INIT(1024);
+    bool exists = false;
+    int64_t size = 0;
+    vmb_code rc = vmbi_backup_file(b->name, "%s.tar.gz", &path, err);
+    if (rc == VMB_OK) {
+        rc = vmbi_store_exists(&b->store, &b->job, path.data, &exists, &size, err);
+    }
+    if (rc == VMB_OK && (!exists || size != b->archive.put.bytes)) {
+        rc = vmbi_fail(err, VMB_E_CONFLICT,
+                       "%s is not what this run stored: does another run use the same name?",
+                       path.data);
+    }
+    vmbi_buf_free(&path);
+    return rc;
+}
+
+/* Stores velero-backup.json. A failure need not mean that it is not there: the answer of the store
+ * may have been lost. What is listed must stay whole, so the store is asked. */
+static vmb_code store_metadata(vmbi_backup *b, vmb_error **err)
+{
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_metadata_put(b, &why);
+    if (rc == VMB_OK) {
+        return VMB_OK;
+    }
+    vmbi_metadata_state state = vmbi_metadata_look(b);
+    if (state == VMBI_METADATA_OURS) {
+        vmb_error_free(why);
+        return VMB_OK;
+    }
+    if (state == VMBI_METADATA_UNKNOWN && rc != VMB_E_EXISTS && vmbi_metadata_remove(b)) {
+        state = VMBI_METADATA_ABSENT;
+    }
+    b->keep = state != VMBI_METADATA_ABSENT;
+    vmbi_error_move(err, &why);
+    return !b->keep ? rc
+                    : vmbi_wrap(err, rc, state == VMBI_METADATA_OTHERS
+                                             ? "another run has stored a backup of this name"
+                                             : "the store does not say whether the backup is "
+                                               "listed, so its files and snapshots are kept");
 }
 
 static vmb_code finish(vmb_run *run, vmbi_backup *b, const char **phase, vmb_error **err)
@@ -361,7 +412,10 @@ static vmb_code finish(vmb_run *run, vmbi_backup *b, const char **phase, vmb_err
         rc = vmbi_limits_check(&b->job.limits, err, "back up");
     }
     if (rc == VMB_OK) {
-        rc = vmbi_metadata_put(b, err);
+        rc = check_archive(b, err);
+    }
+    if (rc == VMB_OK) {
+        rc = store_metadata(b, err);
     }
     if (rc == VMB_OK) {
         vmbi_volumes_finish(b);
@@ -473,7 +527,9 @@ static vmb_code make_backup(vmb_run *run, vmbi_backup *b, const char **phase, vm
         *phase = "Failed";
         vmbi_volumes_done(b);
         vmbi_archive_close(&b->archive);
-        vmbi_sidefiles_remove(b);
+        if (!b->keep && vmbi_metadata_look(b) == VMBI_METADATA_ABSENT) {
+            vmbi_sidefiles_remove(b); /* not when another run of this name has stored its own */
+        }
     }
     return rc;
 }
@@ -485,10 +541,12 @@ static vmb_code execute(vmb_run *run, vmbi_backup *b, const char **phase, vmb_er
     bool acceptable = false;
     problems.places = run->spec->places;
     *phase = "Failed";
-    vmb_code rc = open_backup(run, b, err);
+    vmb_error *missing = NULL;
+    vmb_code rc = open_backup(run, b, &missing, err);
     if (rc == VMB_OK) {
-        rc = validate(run, b, &problems, &acceptable, err);
+        rc = validate(run, b, missing, &problems, &acceptable, err);
     }
+    vmb_error_free(missing);
     if (rc == VMB_OK && !acceptable) {
         *phase = "FailedValidation";
         rc = refuse(run, b, &problems, err);

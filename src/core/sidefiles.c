@@ -5,9 +5,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
-enum { MAX_SIDE_FILE = 512 * 1024 * 1024 };
+enum { MAX_SIDE_FILE = 512 * 1024 * 1024, MAX_METADATA = 64 * 1024 * 1024 };
 
 vmb_code vmbi_backup_file(const char *backup, const char *suffix, vmbi_buf *out, vmb_error **err)
 {
@@ -178,16 +179,70 @@ vmb_code vmbi_sidefiles_put(vmbi_backup *b, vmb_error **err)
     return rc;
 }
 
-vmb_code vmbi_metadata_put(vmbi_backup *b, vmb_error **err)
+static vmb_code print_metadata(const vmbi_backup *b, vmbi_buf *text, vmb_error **err)
 {
     static const char *const first[] = {"kind", "apiVersion", "metadata", "spec", "status", NULL};
-    vmbi_buf text = VMBI_BUF_INIT(64 * 1024 * 1024);
-    vmb_code rc = vmbi_json_print_indent(b->resource, first, &text, err);
+    return vmbi_json_print_indent(b->resource, first, text, err);
+}
+
+vmb_code vmbi_metadata_put(vmbi_backup *b, vmb_error **err)
+{
+    vmbi_buf text = VMBI_BUF_INIT(MAX_METADATA);
+    vmb_code rc = print_metadata(b, &text, err);
     if (rc == VMB_OK) {
         rc = put_file(b, "velero-backup.json", text.data, text.len, VMB_PUT_IF_ABSENT, err);
     }
     vmbi_buf_free(&text);
     return rc;
+}
+
+enum { CLEAN_UP_SECONDS = 10 };
+
+/* Looking and cleaning up happen also after cancellation. */
+static vmb_job own_job(const vmbi_backup *b)
+{
+    vmb_job job = b->job;
+    job.limits = vmbi_limits_within(NULL, CLEAN_UP_SECONDS * VMBI_SECOND);
+    return job;
+}
+
+vmbi_metadata_state vmbi_metadata_look(vmbi_backup *b)
+{
+    vmb_job job = own_job(b);
+    vmbi_buf path = VMBI_BUF_INIT(1024);
+    vmbi_buf text = VMBI_BUF_INIT(MAX_METADATA);
+    vmbi_buf ours = VMBI_BUF_INIT(MAX_METADATA);
+    vmbi_metadata_state state = VMBI_METADATA_UNKNOWN;
+    vmb_code rc = vmbi_backup_file(b->name, "velero-backup.json", &path, NULL);
+    if (rc == VMB_OK) {
+        rc = print_metadata(b, &ours, NULL);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_store_get(&b->store, &job, path.data, &text, NULL);
+    }
+    if (rc == VMB_E_NOT_FOUND) {
+        state = VMBI_METADATA_ABSENT;
+    } else if (rc == VMB_OK) {
+        state = text.len == ours.len && text.len > 0 && memcmp(text.data, ours.data, text.len) == 0
+                    ? VMBI_METADATA_OURS
+                    : VMBI_METADATA_OTHERS;
+    }
+    vmbi_buf_free(&path);
+    vmbi_buf_free(&text);
+    vmbi_buf_free(&ours);
+    return state;
+}
+
+bool vmbi_metadata_remove(vmbi_backup *b)
+{
+    vmb_job job = own_job(b);
+    vmbi_buf path = VMBI_BUF_INIT(1024);
+    vmb_code rc = vmbi_backup_file(b->name, "velero-backup.json", &path, NULL);
+    if (rc == VMB_OK) {
+        rc = vmbi_store_remove(&b->store, &job, path.data, NULL);
+    }
+    vmbi_buf_free(&path);
+    return rc == VMB_OK;
 }
 
 void vmbi_sidefiles_remove(vmbi_backup *b)
@@ -202,8 +257,7 @@ void vmbi_sidefiles_remove(vmbi_backup *b)
         "%s-results.gz",
         "%s-logs.gz",
     };
-    vmb_job job = b->job;
-    job.limits = vmbi_limits_within(&(vmbi_limits){0, NULL}, INT64_C(10) * 1000000000);
+    vmb_job job = own_job(b);
     vmbi_buf path = VMBI_BUF_INIT(1024);
     for (size_t i = 0; i < VMBI_ARRAY_LEN(files); i++) {
         if (vmbi_backup_file(b->name, files[i], &path, NULL) != VMB_OK ||

@@ -106,22 +106,25 @@ vmb_code vmbi_store_get(const vmbi_store *s, vmb_job *job, const char *path, vmb
 }
 
 vmb_code vmbi_store_exists(const vmbi_store *s, vmb_job *job, const char *path, bool *yes,
-                           vmb_error **err)
+                           int64_t *size, vmb_error **err)
 {
     vmbi_buf key = VMBI_BUF_INIT(MAX_KEY);
     vmb_job limited = limit(s, job);
-    int64_t size = 0;
+    int64_t bytes = 0;
     int64_t mtime = 0;
     vmb_error *why = NULL;
     vmb_code rc = vmbi_store_key(s, path, &key, &why);
     if (rc == VMB_OK) {
         const vmb_store_provider *p = &s->location->store;
-        rc = p->stat(p->user, &limited, key.data, &size, &mtime, &why);
+        rc = p->stat(p->user, &limited, key.data, &bytes, &mtime, &why);
         rc = vmbi_check_provider(&why, rc, "look at an object");
     }
     vmbi_buf_free(&key);
     if (rc == VMB_OK || rc == VMB_E_NOT_FOUND) {
         *yes = rc == VMB_OK;
+        if (size != NULL) {
+            *size = bytes;
+        }
         vmb_error_free(why);
         return VMB_OK;
     }

@@ -18,8 +18,9 @@ vmb_code vmbi_store_put(const vmbi_store *s, vmb_job *job, const char *path, con
                         size_t len, uint32_t flags, vmb_error **err);
 vmb_code vmbi_store_get(const vmbi_store *s, vmb_job *job, const char *path, vmbi_buf *out,
                         vmb_error **err);
+/* *size (may be NULL): of the object when it exists. */
 vmb_code vmbi_store_exists(const vmbi_store *s, vmb_job *job, const char *path, bool *yes,
-                           vmb_error **err);
+                           int64_t *size, vmb_error **err);
 vmb_code vmbi_store_remove(const vmbi_store *s, vmb_job *job, const char *path, vmb_error **err);
 /* Lists below "<prefix>/<path>"; keys are given without the location's prefix. */
 vmb_code vmbi_store_list(const vmbi_store *s, vmb_job *job, const char *path,

@@ -358,6 +358,16 @@ static void fail_volume(vmbi_backup *b, vmbi_volume *v, const vmb_error *why, co
     }
 }
 
+/* A provider may answer at once: then the round itself waits, that nothing spins. */
+static void rest(const vmb_job *job, int64_t round_start, int64_t poll_ns)
+{
+    int64_t least = poll_ns < 100 * VMBI_MS ? poll_ns : 100 * VMBI_MS;
+    int64_t left = least - (vmbi_mono_ns() - round_start);
+    if (left > 0) {
+        (void)vmbi_limits_sleep(&job->limits, left, NULL, ""); /* the next round sees the reason */
+    }
+}
+
 /* Drives the volumes to a state; failures are logged and mark the volume. */
 static void drive(vmbi_backup *b, vmbi_volume **volumes, size_t n, int32_t wanted,
                   int64_t timeout_ns, const char *what)
@@ -366,6 +376,11 @@ static void drive(vmbi_backup *b, vmbi_volume **volumes, size_t n, int32_t wante
     job.limits = vmbi_limits_within(&b->job.limits, timeout_ns);
     size_t waiting = n;
     while (waiting > 0) {
+        /* the wait is shared: with many volumes none is looked at much later than asked for */
+        int64_t poll_ns = b->ctx->settings.snapshot_poll_ns;
+        int64_t wait = poll_ns / (int64_t)waiting;
+        int64_t round_start = vmbi_mono_ns();
+        bool moved = false;
         waiting = 0;
         for (size_t i = 0; i < n; i++) {
             vmbi_volume *v = volumes[i];
@@ -373,7 +388,6 @@ static void drive(vmbi_backup *b, vmbi_volume **volumes, size_t n, int32_t wante
                 continue;
             }
             vmb_error *why = NULL;
-            int64_t wait = b->ctx->settings.snapshot_poll_ns;
             int32_t state = v->state;
             vmb_code rc = vmbi_limits_check(&job.limits, &why, what);
             if (rc == VMB_OK) {
@@ -387,12 +401,16 @@ static void drive(vmbi_backup *b, vmbi_volume **volumes, size_t n, int32_t wante
             }
             if (state > v->state) {
                 v->state = state;
+                moved = true;
                 if (state >= VMB_SNAPSHOT_CUT && v->cut_unix_ns == 0) {
                     v->cut_unix_ns = vmbi_unix_ns();
                 }
                 volume_event(b, v, state >= VMB_SNAPSHOT_READY ? "ready" : "cut");
             }
             waiting += v->state < wanted ? 1 : 0;
+        }
+        if (waiting > 0 && !moved) {
+            rest(&job, round_start, poll_ns);
         }
     }
 }
@@ -445,7 +463,8 @@ static vmb_code write_described(vmbi_backup *b, const vmbi_json *entry, vmb_erro
     const char *resource = vmbi_json_get_str(entry, "resource");
     const char *ns = vmbi_json_path_str(object, "metadata.namespace");
     const char *name = vmbi_json_path_str(object, "metadata.name");
-    if (group == NULL || resource == NULL || name == NULL) {
+    if (group == NULL || resource == NULL || name == NULL || !vmbi_item_name_ok(name) ||
+        (ns != NULL && ns[0] != '\0' && !vmbi_item_name_ok(ns))) {
         return vmbi_fail(err, VMB_E_PROVIDER,
                          "description of a snapshot: an item lacks group, resource or name");
     }
@@ -559,7 +578,10 @@ void vmbi_volumes_done(vmbi_backup *b)
 {
     for (size_t i = 0; i < b->n_volumes; i++) {
         vmbi_volume *v = b->volumes[i];
-        if (v->op != NULL) {
+        if (v->op != NULL && b->keep) {
+            v->provider->op_free(v->provider->user, v->op);
+            v->op = NULL;
+        } else if (v->op != NULL) {
             vmb_error *why = NULL;
             (void)vmbi_fail(&why, VMB_E_CANCELLED, "the backup did not become whole");
             fail_volume(b, v, why, "the snapshot is given up");

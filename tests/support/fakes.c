@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void note(fakes *f, const char *what, const char *subject, const char *more)
 {
@@ -109,7 +110,7 @@ static vmb_code cluster_list(void *user, vmb_job *job, const char *group, const 
             (ns == NULL || strcmp(ns, f->objects[i].ns) == 0)) {
             vmb_code rc =
                 vmb_item_sink_push(out, f->objects[i].json, strlen(f->objects[i].json), err);
-            if (rc != VMB_OK) {
+            if (rc != VMB_OK && !f->ignores_sink) {
                 return rc;
             }
         }
@@ -191,6 +192,9 @@ static vmb_code put_begin(void *user, vmb_job *job, const char *key, int64_t siz
     p->key = strdup(key);
     p->flags = put_flags;
     note(f, "put", key, "");
+    if (f->on_put != NULL) {
+        f->on_put(f, key);
+    }
     *op = p;
     return VMB_OK;
 }
@@ -242,6 +246,10 @@ static vmb_code put_commit(void *user, vmb_job *job, void *op, vmb_error **err)
     f->files[i].data = p->data;
     f->files[i].len = p->len;
     free(p);
+    if (f->lost_answer != NULL && strcmp(f->lost_answer, f->files[i].key) == 0) {
+        vmb_error_set(err, VMB_E_NET, 0, "the answer was lost in the fake");
+        return VMB_E_NET;
+    }
     return VMB_OK;
 }
 
@@ -360,6 +368,13 @@ static vmb_code snap_poll(void *user, vmb_job *job, void *op, int64_t wait_ns, i
     (void)job;
     (void)wait_ns;
     vmb_code fails = o->cut ? f->ready_fails : f->cut_fails;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    f->polls++;
+    if (fails == VMB_OK && (int64_t)now.tv_sec * 1000000000 + now.tv_nsec < f->cut_at_ns) {
+        *state = VMB_SNAPSHOT_PENDING;
+        return VMB_OK;
+    }
     if (fails != VMB_OK) {
         vmb_error_set(err, fails, 0, "snapshot failed in the fake");
         return fails;
@@ -484,6 +499,14 @@ vmb_ctx *fakes_ctx(fakes *f)
         ctx = NULL;
     }
     return ctx;
+}
+
+void fakes_put(fakes *f, const char *key, const char *text)
+{
+    size_t i = f->n_files++;
+    f->files[i].key = strdup(key);
+    f->files[i].data = strdup(text);
+    f->files[i].len = strlen(text);
 }
 
 const char *fakes_file(const fakes *f, const char *key, size_t *len)

@@ -23,6 +23,7 @@ typedef struct fakes {
     size_t n_objects;
     vmb_code list_fails;            /* for fail_resource */
     const char *fail_resource;
+    int ignores_sink;               /* lists go on and succeed although the sink refused */
 
     /* store */
     struct {
@@ -32,6 +33,8 @@ typedef struct fakes {
     } files[FAKE_MAX];
     size_t n_files;
     vmb_code write_fails; /* of put_write */
+    const char *lost_answer; /* put_commit of this key stores, then fails with VMB_E_NET */
+    void (*on_put)(struct fakes *f, const char *key); /* called when a put begins */
 
     /* exec */
     const char *fail_command; /* argv[0] that ends with exit code 1 */
@@ -42,6 +45,8 @@ typedef struct fakes {
     vmb_code cut_fails;
     vmb_code ready_fails;
     int polls_until_cut;
+    int64_t cut_at_ns; /* not before this time of CLOCK_MONOTONIC; polls answer at once */
+    int polls;
     int open_ops;
     int finished;
     int cancelled;
@@ -57,6 +62,8 @@ void fakes_add(fakes *f, const char *group_resource, const char *json);
 vmb_ctx *fakes_ctx(fakes *f);
 /* Registers what the library allocates for itself only; returns the code of the first failure. */
 vmb_code fakes_register(fakes *f, vmb_ctx *ctx, vmb_error **err);
+/* Puts a file there, as another program would. */
+void fakes_put(fakes *f, const char *key, const char *text);
 const char *fakes_file(const fakes *f, const char *key, size_t *len); /* NULL when absent */
 /* Index in the journal of the first entry that starts with `prefix`, -1 when none. */
 int fakes_at(const fakes *f, const char *prefix);
