@@ -102,6 +102,8 @@ int cli_fail(const char *what, vmb_error *err);
 bool cli_output_format(const struct cli_args *args, enum cli_format *out);
 /* Parses a document of the library and releases it. NULL after a message. */
 json_t *cli_take_json(char *text, size_t len);
+/* Takes out of all strings what a terminal would obey: for output that is no JSON. */
+void cli_plain(json_t *value);
 void cli_print_json(FILE *out, const json_t *value);
 void cli_print_yaml(FILE *out, json_t *value);
 int cli_print_value(enum cli_format format, json_t *value);

@@ -349,6 +349,7 @@ int cli_describe(struct cli_args *args)
     if (!doc) {
         result = CLI_FAILED;
     } else if (format == CLI_TABLE) {
+        cli_plain(doc);
         print_description(doc, cli_flag(args, "details"));
     } else {
         cli_print_value(format, doc);

@@ -158,6 +158,9 @@ int cli_get(struct cli_args *args)
         goto out;
     }
     list = cli_take_json(text, len);
+    if (format == CLI_TABLE) {
+        cli_plain(list);
+    }
     if (!list) {
         result = CLI_FAILED;
     } else if (args->name_count > 0) {

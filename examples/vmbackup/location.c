@@ -86,6 +86,9 @@ int cli_location_get(struct cli_args *args)
         goto out;
     }
     list = cli_take_json(text, len);
+    if (format == CLI_TABLE) {
+        cli_plain(list);
+    }
     result = list ? CLI_OK : CLI_FAILED;
     if (list && args->name_count > 0) {
         result = pick(list, args->names[0]);

@@ -77,6 +77,12 @@ static const struct cli_command *find_command(int argc, char **argv, int *words)
             *words = 2;
             return command_named(spellings[i].command);
         }
+        /* "vmbackup location --help" */
+        if (!strcmp(argv[0], spellings[i].first) && !command_named(argv[0]) &&
+            (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+            *words = 1;
+            return command_named(spellings[i].command);
+        }
     }
     *words = 1;
     return command_named(argv[0]);

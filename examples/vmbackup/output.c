@@ -80,6 +80,61 @@ json_t *cli_take_json(char *text, size_t len)
     return value;
 }
 
+/* A string from a store without what a terminal would obey; NULL when memory is out or nothing is
+ * to be changed. */
+static char *plain(const char *text)
+{
+    char *copy = NULL;
+
+    for (size_t i = 0; text[i] != '\0'; i++) {
+        unsigned char c = (unsigned char)text[i];
+        /* C1 controls are the two bytes c2 80 to c2 9f in UTF-8 */
+        bool c1 = c == 0xc2 && (unsigned char)text[i + 1] < 0xa0;
+
+        if (c < 0x20 || c == 0x7f || c1) {
+            copy = copy ? copy : strdup(text);
+            if (!copy) {
+                return NULL;
+            }
+            copy[i] = '?';
+            copy[i + 1] = c1 ? '?' : copy[i + 1];
+        }
+    }
+    return copy;
+}
+
+void cli_plain(json_t *value)
+{
+    size_t index;
+    json_t *child;
+    const char *key;
+    void *next;
+
+    if (json_is_string(value)) {
+        char *copy = plain(json_string_value(value));
+
+        if (copy) {
+            (void)json_string_set_nocheck(value, copy); /* else it stays as it was */
+            free(copy);
+        }
+    } else if (json_is_array(value)) {
+        json_array_foreach(value, index, child) {
+            cli_plain(child);
+        }
+    } else if (json_is_object(value)) {
+        json_object_foreach_safe(value, next, key, child) {
+            char *copy = plain(key);
+
+            cli_plain(child);
+            if (copy) {
+                (void)json_object_set_nocheck(value, copy, child);
+                (void)json_object_del(value, key);
+                free(copy);
+            }
+        }
+    }
+}
+
 void cli_print_json(FILE *out, const json_t *value)
 {
     json_dumpf(value, out, JSON_INDENT(2) | JSON_ENCODE_ANY);
