@@ -418,14 +418,15 @@ static vmb_code fail_no_files(const vmbi_kube_sources *s, vmb_error **err)
                      s->home != NULL ? s->home : "$HOME");
 }
 
-/* Without any file the pod's service account is the only way left. */
-static vmb_code load_without_files(const vmbi_kube_sources *sources, vmbi_kube_config *out,
-                                   vmb_error **err)
+/* Without any file the pod's service account is the only way left; it has no contexts. */
+static vmb_code load_without_files(const vmbi_kube_sources *sources, const char *context,
+                                   vmbi_kube_config *out, vmb_error **err)
 {
-    if (sources->service_host == NULL) {
-        return fail_no_files(sources, err);
+    if (sources->service_host != NULL && context == NULL) {
+        return vmbi_kube_config_in_cluster(sources, out, err);
     }
-    return vmbi_kube_config_in_cluster(sources, out, err);
+    vmb_code rc = fail_no_files(sources, err);
+    return context != NULL ? vmbi_wrap(err, rc, "context \"%.200s\"", context) : rc;
 }
 
 vmb_code vmbi_kube_config_load(const vmbi_kube_sources *sources, const char *context,
@@ -437,12 +438,14 @@ vmb_code vmbi_kube_config_load(const vmbi_kube_sources *sources, const char *con
     if (rc != VMB_OK) {
         return rc;
     }
+    context = context != NULL && context[0] != '\0' ? context : NULL;
     if (files.n == 0) {
-        return load_without_files(sources, out, err);
+        return load_without_files(sources, context, out, err);
     }
-    const char *name = context != NULL && context[0] != '\0' ? context
-                                                             : vmbi_kube_files_current(&files);
-    if (name == NULL) {
+    const char *name = context != NULL ? context : vmbi_kube_files_current(&files);
+    if (name == NULL && sources->explicit_path == NULL && sources->service_host != NULL) {
+        rc = vmbi_kube_config_in_cluster(sources, &c, err); /* files that say nothing */
+    } else if (name == NULL) {
         rc = vmbi_fail(err, VMB_E_INVALID,
                        "kubeconfig %s: no context is asked for and current-context is not set",
                        files.v[0].path);

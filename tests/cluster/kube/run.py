@@ -9,6 +9,8 @@ import http.client
 import json
 import os
 import re
+import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -495,6 +497,49 @@ def server_plain_http_through_kubectl_proxy(w):
     finally:
         p.terminate()
         p.wait()
+
+
+class Tunnel(socketserver.StreamRequestHandler):
+    """An HTTP proxy that knows CONNECT only."""
+
+    def handle(self):
+        line = self.rfile.readline().decode()
+        while self.rfile.readline().strip():
+            pass
+        host, port = line.split()[1].rsplit(":", 1)
+        self.server.lines.append(line.strip())
+        with socket.create_connection((host, int(port))) as other:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=self.copy, args=(other, self.connection))
+            back.start()
+            self.copy(self.connection, other)
+            back.join()
+
+    @staticmethod
+    def copy(source, target):
+        try:
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@test
+def server_behind_a_proxy(w):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as proxy:
+        proxy.daemon_threads, proxy.block_on_close, proxy.lines = True, False, []
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        config = w.config("c-via", {"token": w.rig.token},
+                          **{"proxy-url": "http://127.0.0.1:%d" % proxy.server_address[1]})
+        ok(get_one(w, config))
+        a = ok(w.probe("exec", NS, "one", "main", "echo", "through", kubeconfig=config))
+        assert a.out == "through\n"
+        assert len(proxy.lines) == 2, proxy.lines
+        proxy.shutdown()
 
 
 @test

@@ -376,6 +376,12 @@ static void in_cluster_service_account_is_used(void **state)
     assert_non_null(c.token_file);
     assert_null(c.token);
     vmbi_kube_config_free(&c);
+    /* an empty file does not stand in the way, and a context cannot be had here */
+    s.list = scratch_write(&dir, "empty", "", 0600);
+    assert_int_equal(vmbi_kube_config_load(&s, NULL, &c, NULL), VMB_OK);
+    vmbi_kube_config_free(&c);
+    s.list = NULL;
+    assert_int_equal(vmbi_kube_config_load(&s, "prod", &c, NULL), VMB_E_NOT_FOUND);
 }
 
 static void in_cluster_without_token_is_explained(void **state)
