@@ -16,8 +16,9 @@ MAY_INCLUDE = {
     "model": {"codec", "base"},
     "net": {"codec", "base"},
     "kube": {"net", "codec", "base"},
+    "repo": {"codec", "base"},
     "core": {"model", "codec", "base"},
-    "providers": {"kube", "net", "codec", "base"},
+    "providers": {"kube", "repo", "net", "codec", "base"},
     "api": {"core", "model", "codec", "base"},
 }
 # The one header through which api/ composes the built-in providers.

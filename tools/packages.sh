@@ -3,7 +3,8 @@
 # shellcheck shell=bash
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config libcurl4-openssl-dev libjansson-dev
-libyaml-dev libarchive-dev libs3-dev libssl-dev libisal-dev libwslay-dev libxml2-dev zlib1g-dev"
+libyaml-dev libarchive-dev libs3-dev libssl-dev libisal-dev libwslay-dev libxml2-dev zlib1g-dev
+libzstd-dev"
 # shellcheck disable=SC2034 # used by the scripts that source this file
 check_packages="$build_packages g++ clang libcmocka-dev python3 git ca-certificates binutils
 abigail-tools valgrind openssl"

@@ -440,6 +440,7 @@ vmb_code vmbi_kube_config_load(const vmbi_kube_sources *sources, const char *con
     }
     context = context != NULL && context[0] != '\0' ? context : NULL;
     if (files.n == 0) {
+        vmbi_kube_files_free(&files); /* room was made for a file that is not there */
         return load_without_files(sources, context, out, err);
     }
     const char *name = context != NULL ? context : vmbi_kube_files_current(&files);

@@ -102,7 +102,8 @@ def peak_memory(args, counts, at):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--build", required=True)
+    p.add_argument("--build", default=os.environ.get("VMB_BUILD"),
+                   required="VMB_BUILD" not in os.environ)
     p.add_argument("--servers", default="minio,rgw")
     p.add_argument("--only")
     p.add_argument("--memory", action="store_true", help="also stream 2 GiB and look at the RSS")

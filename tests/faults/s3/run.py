@@ -616,7 +616,8 @@ def server_down_then_up_again_is_waited_for(c):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--build", required=True)
+    p.add_argument("--build", default=os.environ.get("VMB_BUILD"),
+                   required="VMB_BUILD" not in os.environ)
     p.add_argument("--only")
     p.add_argument("--asan", help="the sanitizer's library, to be preloaded first")
     args = p.parse_args()
