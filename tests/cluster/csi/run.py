@@ -450,6 +450,24 @@ def cancel_at_once(w):
 
 
 @test
+def cancel_at_any_moment(w):
+    """From before the binding to after the cut, under both policies."""
+    volumes = [w.volume(data=b"x", annotations={"velero.io/csi-volumesnapshot-class": c})
+               for c in ("rig-snap", "rig-snap-delete") for _ in range(2)]
+
+    def many(vol):
+        for n in range(8):
+            with Probe(w) as p:
+                p.must("begin", NS, vol.pvc)
+                time.sleep(n * 0.06)
+                p.must("cancel")
+    with concurrent.futures.ThreadPoolExecutor(len(volumes)) as pool:
+        list(pool.map(many, volumes))
+    time.sleep(1)
+    w.clean()
+
+
+@test
 def cancel_when_ready_both_policies(w):
     for name in ("rig-snap", "rig-snap-delete"):
         vol = w.volume(data=b"x", annotations={"velero.io/csi-volumesnapshot-class": name})
