@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading one file: cut where restic cuts; holes are neither read nor hashed. */
+#include "repo/tree/saver.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+enum {
+    READ_STEP = 1024 * 1024,
+    SLAB_IDS = 1024
+};
+
+/* IDs of a large file: stable places for the workers to write to. */
+typedef struct slab {
+    vmbi_repo_id ids[SLAB_IDS];
+    size_t n;
+    struct slab *next;
+} slab;
+
+typedef struct reading {
+    vmbi_saver *s;
+    int fd;
+    bool sparse;
+    uint64_t offset;    /* of the chunk being read */
+    size_t have;        /* bytes of it in the window */
+    bool eof;
+    uint64_t next_data; /* no data between offset and here, when beyond offset */
+    uint64_t size;      /* as seen by fstat, for holes at the end */
+    slab *first, *last;
+    size_t n_ids;
+    vmbi_pool_group group;
+} reading;
+
+/* Reads once or more until n bytes are there or the file ends; -1 on failure. */
+static ssize_t read_fully(int fd, uint8_t *p, size_t n, uint64_t offset)
+{
+    size_t got = 0;
+    while (got < n) {
+        ssize_t k = pread(fd, p + got, n - got, (off_t)(offset + got));
+        if (k < 0 && errno == EINTR) {
+            continue;
+        }
+        if (k <= 0) {
+            return k < 0 ? -1 : (ssize_t)got;
+        }
+        got += (size_t)k;
+    }
+    return (ssize_t)got;
+}
+
+static vmb_code read_failed(vmb_error **err)
+{
+    return vmbi_fail(err, VMB_E_IO, "read: %s", strerrordesc_np(errno));
+}
+
+/* ---- small files: one blob ----------------------------------------------------------------- */
+
+static vmb_code save_small(vmbi_saver *s, int fd, size_t size, vmbi_node *node,
+                           vmbi_pool_group *group, bool *grew, vmb_error **err)
+{
+    uint8_t *data = vmbi_alloc(size + 1);
+    if (data == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    ssize_t got = read_fully(fd, data, size + 1, 0); /* one more: has it grown? */
+    *grew = got > (ssize_t)size;
+    if (got <= 0 || *grew) {
+        vmbi_free(data);
+        node->size = got <= 0 ? 0 : node->size;
+        return got < 0 ? read_failed(err) : VMB_OK;
+    }
+    node->content = vmbi_zalloc(sizeof(*node->content));
+    if (node->content == NULL) {
+        vmbi_free(data);
+        return vmbi_fail_nomem(err);
+    }
+    node->n_content = 1;
+    node->size = (uint64_t)got;
+    s->stats.bytes_read += (uint64_t)got;
+    return vmbi_pool_save(&s->pool, data, (size_t)got, &node->content[0], group, err);
+}
+
+/* ---- large files --------------------------------------------------------------------------- */
+
+static vmbi_repo_id *new_id(reading *r)
+{
+    if (r->last == NULL || r->last->n == SLAB_IDS) {
+        slab *next = vmbi_alloc(sizeof(*next));
+        if (next == NULL) {
+            return NULL;
+        }
+        next->n = 0;
+        next->next = NULL;
+        if (r->last != NULL) {
+            r->last->next = next;
+        } else {
+            r->first = next;
+        }
+        r->last = next;
+    }
+    r->n_ids++;
+    return &r->last->ids[r->last->n++];
+}
+
+static vmb_code save_chunk(reading *r, const uint8_t *data, size_t len, vmb_error **err)
+{
+    vmbi_repo_id *id = new_id(r);
+    uint8_t *copy = id != NULL ? vmbi_memdup(data, len) : NULL;
+    if (copy == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    return vmbi_pool_save(&r->s->pool, copy, len, id, &r->group, err);
+}
+
+/* A chunk of zeros, whose ID is known once it has been saved. */
+static vmb_code save_zero_chunk(reading *r, vmb_error **err)
+{
+    vmbi_saver *s = r->s;
+    if (!s->zero_saved) {
+        memset(s->window, 0, VMBI_CHUNK_MIN);
+        vmb_code rc = save_chunk(r, s->window, VMBI_CHUNK_MIN, err);
+        s->zero_saved = rc == VMB_OK;
+        return rc;
+    }
+    vmbi_repo_id *id = new_id(r);
+    if (id == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    *id = s->zero_id;
+    return VMB_OK;
+}
+
+/* Is there nothing but a hole for at least one chunk behind r->offset? */
+static bool in_hole(reading *r)
+{
+    if (!r->sparse) {
+        return false;
+    }
+    if (r->next_data <= r->offset) {
+        off_t at = lseek(r->fd, (off_t)r->offset, SEEK_DATA);
+        if (at < 0 && errno == ENXIO) {
+            r->next_data = r->size; /* a hole up to the end */
+        } else if (at < 0) {
+            r->sparse = false;
+            return false;
+        } else {
+            r->next_data = (uint64_t)at;
+        }
+        if (r->next_data <= r->offset) { /* data here: ask again at the next chunk */
+            return false;
+        }
+    }
+    return r->next_data - r->offset >= VMBI_CHUNK_MIN;
+}
+
+/* restic's chunker cuts a run of zeros at every 512 KiB, so whole chunks of a hole need no look. */
+static vmb_code skip_hole(reading *r, vmb_error **err)
+{
+    vmb_code rc = VMB_OK;
+    while (rc == VMB_OK && in_hole(r)) {
+        rc = save_zero_chunk(r, err);
+        r->offset += VMBI_CHUNK_MIN;
+        r->s->stats.bytes_zero += VMBI_CHUNK_MIN;
+        r->have = 0;
+        r->eof = false;
+        vmbi_chunker_reset(&r->s->chunker);
+        if (rc == VMB_OK) {
+            rc = vmbi_limits_check(&r->s->job->limits, err, "back up a file");
+        }
+    }
+    return rc;
+}
+
+static vmb_code read_more(reading *r, vmb_error **err)
+{
+    size_t room = VMBI_CHUNK_MAX - r->have;
+    size_t want = room < READ_STEP ? room : READ_STEP;
+    ssize_t got = read_fully(r->fd, r->s->window + r->have, want, r->offset + r->have);
+    if (got < 0) {
+        return read_failed(err);
+    }
+    r->have += (size_t)got;
+    r->eof = (size_t)got < want;
+    r->s->stats.bytes_read += (uint64_t)got;
+    return vmbi_limits_check(&r->s->job->limits, err, "back up a file");
+}
+
+static vmb_code next_chunk(reading *r, vmb_error **err)
+{
+    vmbi_saver *s = r->s;
+    size_t cut = 0;
+    vmb_code rc = skip_hole(r, err);
+    while (rc == VMB_OK && cut == 0 && !(r->eof && r->have == 0)) {
+        rc = vmbi_chunker_next(&s->chunker, s->window, r->have, r->eof, &cut, err);
+        if (rc == VMB_OK && cut == 0) {
+            rc = read_more(r, err);
+        }
+    }
+    if (rc == VMB_OK && cut > 0) {
+        rc = save_chunk(r, s->window, cut, err);
+        memmove(s->window, s->window + cut, r->have - cut);
+        r->have -= cut;
+        r->offset += cut;
+    }
+    return rc;
+}
+
+static vmb_code collect_ids(reading *r, vmbi_node *node, vmb_error **err)
+{
+    node->content = vmbi_alloc_array(r->n_ids, sizeof(*node->content));
+    if (node->content == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    for (const slab *b = r->first; b != NULL; b = b->next) {
+        memcpy(node->content + node->n_content, b->ids, b->n * sizeof(*b->ids));
+        node->n_content += b->n;
+    }
+    return VMB_OK;
+}
+
+static vmb_code save_large(vmbi_saver *s, int fd, uint64_t size, bool sparse, vmbi_node *node,
+                           vmb_error **err)
+{
+    reading r = {.s = s, .fd = fd, .sparse = sparse, .size = size};
+    vmb_code rc = VMB_OK;
+    vmbi_chunker_reset(&s->chunker);
+    while (rc == VMB_OK && !(r.eof && r.have == 0)) {
+        rc = next_chunk(&r, err);
+    }
+    /* the workers write into the slabs: wait in any case */
+    vmb_code waited = vmbi_pool_wait(&s->pool, &r.group, rc == VMB_OK ? err : NULL);
+    rc = rc == VMB_OK ? waited : rc;
+    if (rc == VMB_OK) {
+        rc = collect_ids(&r, node, err);
+        node->size = r.offset;
+    }
+    while (r.first != NULL) {
+        slab *next = r.first->next;
+        vmbi_free(r.first);
+        r.first = next;
+    }
+    return rc;
+}
+
+vmb_code vmbi_saver_file(vmbi_saver *s, int fd, uint64_t size, uint64_t allocated,
+                         vmbi_node *node, vmbi_pool_group *group, vmb_error **err)
+{
+    bool grew = true;
+    vmb_code rc = VMB_OK;
+    if (size <= VMBI_CHUNK_MIN) {
+        rc = save_small(s, fd, (size_t)size, node, group, &grew, err);
+    }
+    if (rc == VMB_OK && grew) {
+        rc = save_large(s, fd, size, allocated < size, node, err);
+    }
+    if (rc == VMB_OK) {
+        s->stats.bytes += node->size;
+    }
+    return rc;
+}

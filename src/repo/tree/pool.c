@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/tree/pool.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+static vmbi_pool_job *take_job(vmbi_pool *p)
+{
+    while (p->first == NULL && !p->stopping) {
+        (void)pthread_cond_wait(&p->work, &p->lock);
+    }
+    vmbi_pool_job *job = p->first;
+    if (job != NULL) {
+        p->first = job->next;
+        p->last = p->first == NULL ? NULL : p->last;
+    }
+    return job;
+}
+
+static void *work(void *arg)
+{
+    vmbi_pool *p = arg;
+    (void)pthread_mutex_lock(&p->lock);
+    for (;;) {
+        vmbi_pool_job *job = take_job(p);
+        if (job == NULL) {
+            break;
+        }
+        bool skip = p->failed_code != VMB_OK;
+        (void)pthread_mutex_unlock(&p->lock);
+        vmb_error *why = NULL;
+        vmb_code rc = VMB_OK;
+        if (!skip) {
+            rc = vmbi_repo_save_blob(p->repo, VMBI_BLOB_DATA, job->data, job->len, job->id, NULL,
+                                     &why);
+        }
+        vmbi_free(job->data);
+        (void)pthread_mutex_lock(&p->lock);
+        if (rc != VMB_OK && p->failed_code == VMB_OK) {
+            p->failed_code = rc;
+            p->failed = vmbi_steal(&why);
+        }
+        p->bytes -= job->len;
+        job->group->pending--;
+        (void)pthread_cond_broadcast(&p->room);
+        (void)pthread_mutex_unlock(&p->lock);
+        vmb_error_free(why);
+        vmbi_free(job);
+        (void)pthread_mutex_lock(&p->lock);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+/* Workers must not run the host program's signal handlers. */
+static bool start_thread(vmbi_pool *p)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&p->threads[p->n_threads], NULL, work, p);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    p->n_threads += rc == 0 ? 1 : 0;
+    return rc == 0;
+}
+
+vmb_code vmbi_pool_init(vmbi_pool *p, vmbi_repo *repo, size_t threads, size_t max_bytes,
+                        vmb_error **err)
+{
+    memset(p, 0, sizeof(*p));
+    p->repo = repo;
+    p->max_bytes = max_bytes;
+    if (pthread_mutex_init(&p->lock, NULL) != 0) {
+        return vmbi_fail_nomem(err);
+    }
+    if (pthread_cond_init(&p->work, NULL) != 0) {
+        (void)pthread_mutex_destroy(&p->lock);
+        return vmbi_fail_nomem(err);
+    }
+    if (pthread_cond_init(&p->room, NULL) != 0) {
+        (void)pthread_cond_destroy(&p->work);
+        (void)pthread_mutex_destroy(&p->lock);
+        return vmbi_fail_nomem(err);
+    }
+    threads = threads < 1 ? 1 : threads > VMBI_POOL_MAX_THREADS ? VMBI_POOL_MAX_THREADS : threads;
+    while (p->n_threads < threads && start_thread(p)) {
+    }
+    if (p->n_threads == 0) {
+        vmbi_pool_done(p);
+        return vmbi_fail(err, VMB_E_NOMEM, "repository: no thread could be started");
+    }
+    return VMB_OK;
+}
+
+/* A copy of the failure for one more caller; caller holds the lock. */
+static vmb_code failure(vmbi_pool *p, vmb_error **err)
+{
+    return vmbi_fail(err, p->failed_code, "%s", vmb_error_message(p->failed));
+}
+
+vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *id,
+                        vmbi_pool_group *group, vmb_error **err)
+{
+    vmbi_pool_job *job = vmbi_zalloc(sizeof(*job));
+    if (job == NULL) {
+        vmbi_free(data);
+        return vmbi_fail_nomem(err);
+    }
+    *job = (vmbi_pool_job){data, len, id, group, NULL};
+    (void)pthread_mutex_lock(&p->lock);
+    while (p->failed_code == VMB_OK && p->bytes > 0 && p->bytes + len > p->max_bytes) {
+        (void)pthread_cond_wait(&p->room, &p->lock);
+    }
+    vmb_code rc = p->failed_code != VMB_OK ? failure(p, err) : VMB_OK;
+    if (rc == VMB_OK) {
+        if (p->last != NULL) {
+            p->last->next = job;
+        } else {
+            p->first = job;
+        }
+        p->last = job;
+        p->bytes += len;
+        group->pending++;
+        (void)pthread_cond_signal(&p->work);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    if (rc != VMB_OK) {
+        vmbi_free(data);
+        vmbi_free(job);
+    }
+    return rc;
+}
+
+vmb_code vmbi_pool_wait(vmbi_pool *p, vmbi_pool_group *group, vmb_error **err)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    while (group->pending > 0) { /* after a failure jobs are dropped, which is quick */
+        (void)pthread_cond_wait(&p->room, &p->lock);
+    }
+    vmb_code rc = p->failed_code != VMB_OK ? failure(p, err) : VMB_OK;
+    (void)pthread_mutex_unlock(&p->lock);
+    return rc;
+}
+
+void vmbi_pool_done(vmbi_pool *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    (void)pthread_cond_broadcast(&p->work);
+    (void)pthread_mutex_unlock(&p->lock);
+    for (size_t i = 0; i < p->n_threads; i++) {
+        (void)pthread_join(p->threads[i], NULL);
+    }
+    vmb_error_free(p->failed);
+    (void)pthread_cond_destroy(&p->room);
+    (void)pthread_cond_destroy(&p->work);
+    (void)pthread_mutex_destroy(&p->lock);
+    memset(p, 0, sizeof(*p));
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers that hash, compress, seal and pack blobs, while the caller reads and cuts. */
+#ifndef VMBI_REPO_TREE_POOL_H
+#define VMBI_REPO_TREE_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "repo/repo.h"
+
+/* What a caller waits for: the blobs of one directory, say. */
+typedef struct vmbi_pool_group {
+    size_t pending; /* under the pool's lock */
+} vmbi_pool_group;
+
+typedef struct vmbi_pool_job {
+    uint8_t *data; /* owned */
+    size_t len;
+    vmbi_repo_id *id; /* written before the group's count goes down */
+    vmbi_pool_group *group;
+    struct vmbi_pool_job *next;
+} vmbi_pool_job;
+
+enum { VMBI_POOL_MAX_THREADS = 16 };
+
+typedef struct vmbi_pool {
+    vmbi_repo *repo;
+    pthread_mutex_t lock;  /* guards all below */
+    pthread_cond_t work;   /* a job or the end has come */
+    pthread_cond_t room;   /* bytes were given back, or a group has ended */
+    vmbi_pool_job *first, *last;
+    size_t bytes;     /* in jobs that wait or run */
+    size_t max_bytes;
+    bool stopping;
+    vmb_error *failed; /* the first failure; nothing is saved after it */
+    vmb_code failed_code;
+    pthread_t threads[VMBI_POOL_MAX_THREADS];
+    size_t n_threads;
+} vmbi_pool;
+
+/* max_bytes bounds the data in flight; a single larger job is let in alone. */
+vmb_code vmbi_pool_init(vmbi_pool *p, vmbi_repo *repo, size_t threads, size_t max_bytes,
+                        vmb_error **err);
+/* Saves data (taken over in every case) as a data blob; the ID is in *id when the group has been
+ * waited for. Blocks while the budget is used up. */
+vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *id,
+                        vmbi_pool_group *group, vmb_error **err);
+/* Waits until nothing of the group is pending. */
+vmb_code vmbi_pool_wait(vmbi_pool *p, vmbi_pool_group *group, vmb_error **err);
+/* Ends the threads; jobs that wait are done first, or dropped after a failure. */
+void vmbi_pool_done(vmbi_pool *p);
+
+#endif
