@@ -152,8 +152,8 @@ static size_t json_number(const char *s, size_t len, char *out)
     return s == end ? (size_t)(o - out) : 0;
 }
 
-/* Numbers: underscores count for nothing. A real without fraction becomes an integer, since it would
- * print as one. */
+/* Numbers: underscores count for nothing; behind a leading point they must stand between digits, as
+ * in Go. A real without fraction becomes an integer, since it would print as one. */
 static kind parse_number(const char *s, size_t len, int64_t *integer, double *real)
 {
     char plain[MAX_NUMBER + 8], json[MAX_NUMBER + 16];
@@ -164,7 +164,9 @@ static kind parse_number(const char *s, size_t len, int64_t *integer, double *re
         return STRING;
     }
     for (size_t i = 0; i < len; i++) {
-        if (s[i] != '_') {
+        bool between = i > 0 && i + 1 < len && vmbi_is_digit(s[i - 1]) && vmbi_is_digit(s[i + 1]);
+
+        if (s[i] != '_' || (s[0] == '.' && !between)) {
             plain[n++] = s[i];
         }
     }

@@ -117,10 +117,10 @@ static vmbi_key16 key_of(uint32_t i)
 {
     vmbi_key16 k = {{0}};
 
-    /* half of them collide in the first eight bytes, which are the hash */
-    k.b[0] = (uint8_t)(i / 2);
-    k.b[1] = (uint8_t)(i / 2 >> 8);
-    k.b[2] = (uint8_t)(i / 2 >> 16);
+    uint32_t h = i / 2 * 2654435761u;
+
+    /* pairs collide in the first eight bytes, which are the hash */
+    memcpy(k.b, &h, sizeof(h));
     k.b[15] = (uint8_t)(1 + i % 2);
     return k;
 }
