@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strs.h"
-#include "codec/jscan.h"
 #include "repo/tree/saver.h"
+#include "repo/tree/tree.h"
 
 enum {
     MAX_DEPTH = 1000, /* each level holds a descriptor */
@@ -21,40 +21,6 @@ enum {
     DEFAULT_THREADS = 2,
     DEFAULT_MEMORY = 24 * 1024 * 1024
 };
-
-/* Nodes of a directory: being saved, or of the parent snapshot. */
-typedef struct node_list {
-    vmbi_node *v;
-    size_t n;
-    size_t cap;
-} node_list;
-
-static void free_list(node_list *l)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        vmbi_node_done(&l->v[i]);
-    }
-    vmbi_free(l->v);
-    *l = (node_list){0};
-}
-
-/* Takes node over in every case. */
-static vmb_code push(node_list *l, vmbi_node *node, vmb_error **err)
-{
-    if (l->n == l->cap) {
-        size_t cap = l->cap == 0 ? 16 : l->cap * 2;
-        vmbi_node *v = vmbi_realloc_array(l->v, cap, sizeof(*v));
-        if (v == NULL) {
-            vmbi_node_done(node);
-            return vmbi_fail_nomem(err);
-        }
-        l->v = v;
-        l->cap = cap;
-    }
-    l->v[l->n++] = *node;
-    *node = (vmbi_node){0};
-    return VMB_OK;
-}
 
 void vmbi_saver_warn(vmbi_saver *s, const char *path, const char *text)
 {
@@ -66,53 +32,11 @@ void vmbi_saver_warn(vmbi_saver *s, const char *path, const char *text)
 
 /* ---- the parent snapshot ------------------------------------------------------------------- */
 
-static vmb_code load_tree(vmbi_saver *s, const vmbi_repo_id *id, node_list *out, vmb_error **err)
-{
-    vmbi_buf text = VMBI_BUF_INIT(VMBI_REPO_MAX_BLOB);
-    vmbi_slice nodes;
-    vmbi_slice item;
-    vmbi_jscan scan;
-    vmb_code rc = vmbi_repo_load_blob(s->repo, VMBI_BLOB_TREE, id, &text, err);
-    if (rc == VMB_OK && (!vmbi_jscan_find(text.data, text.len, "nodes", &nodes) ||
-                         !vmbi_jscan_array(&scan, nodes.p, nodes.len))) {
-        rc = vmbi_fail(err, VMB_E_INVALID, "a tree of the parent snapshot is malformed");
-    }
-    while (rc == VMB_OK && vmbi_jscan_element(&scan, &item) == 1) {
-        vmbi_node node;
-        rc = vmbi_node_parse(item.p, item.len, &node, err);
-        if (rc == VMB_OK) {
-            rc = push(out, &node, err);
-        }
-    }
-    vmbi_buf_free(&text);
-    return rc;
-}
-
-static const vmbi_node *find_node(const node_list *l, const char *name)
-{
-    size_t low = 0;
-    size_t high = l->n;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        int order = strcmp(l->v[mid].name, name);
-        if (order == 0) {
-            return &l->v[mid];
-        }
-        if (order < 0) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    return NULL;
-}
-
 /* The parent's version of a directory; an unreadable one only costs time. */
-static void load_parent(vmbi_saver *s, const vmbi_node *dir, const char *path, node_list *out)
+static void load_parent(vmbi_saver *s, const vmbi_node *dir, const char *path, vmbi_node_list *out)
 {
     vmb_error *why = NULL;
-    if (dir != NULL && dir->has_subtree && load_tree(s, &dir->subtree, out, &why) != VMB_OK) {
-        free_list(out);
+    if (dir != NULL && dir->has_subtree && vmbi_tree_load(s->repo, &dir->subtree, out, &why) != VMB_OK) {
         vmbi_saver_warn(s, path, vmb_error_message(why));
     }
     vmb_error_free(why);
@@ -140,25 +64,6 @@ static bool unchanged(vmbi_saver *s, const vmbi_node *old, const vmbi_node *now)
 }
 
 /* ---- directories --------------------------------------------------------------------------- */
-
-static vmb_code save_tree_blob(vmbi_saver *s, const node_list *l, vmbi_repo_id *id, vmb_error **err)
-{
-    vmbi_buf text = VMBI_BUF_INIT(VMBI_REPO_MAX_BLOB);
-    vmbi_buf_adds(&text, "{\"nodes\":[");
-    for (size_t i = 0; i < l->n; i++) {
-        if (i > 0) {
-            vmbi_buf_addc(&text, ',');
-        }
-        vmbi_node_print(&l->v[i], &text);
-    }
-    vmbi_buf_adds(&text, "]}\n");
-    vmb_code rc = vmbi_buf_check(&text, err, "tree");
-    if (rc == VMB_OK) {
-        rc = vmbi_repo_save_blob(s->repo, VMBI_BLOB_TREE, text.data, text.len, id, NULL, err);
-    }
-    vmbi_buf_free(&text);
-    return rc;
-}
 
 /* Names of a directory in byte order. dirfd stays open. */
 static vmb_code list_names(int dirfd, vmbi_strs *names, vmb_error **err)
@@ -284,15 +189,15 @@ static vmb_code save_entry(vmbi_saver *s, int dirfd, const char *name, const cha
 
 /* The same, with failures of single entries as warnings. */
 static vmb_code try_entry(vmbi_saver *s, int dirfd, const char *name, const char *node_name,
-                          const char *path, const node_list *parent, int depth, node_list *list,
+                          const char *path, const vmbi_node_list *parent, int depth, vmbi_node_list *list,
                           vmbi_pool_group *group, vmb_error **err)
 {
     vmbi_node node = {0};
     vmb_error *why = NULL;
-    vmb_code rc = save_entry(s, dirfd, name, node_name, path, find_node(parent, node_name), depth,
+    vmb_code rc = save_entry(s, dirfd, name, node_name, path, vmbi_node_list_find(parent, node_name), depth,
                              &node, group, &why);
     if (rc == VMB_OK && node.name != NULL) {
-        rc = push(list, &node, &why);
+        rc = vmbi_node_list_push(list, &node, &why);
     } else if (rc != VMB_OK && !is_fatal(s, rc)) {
         vmbi_saver_warn(s, path, vmb_error_message(why));
         vmb_error_free(vmbi_steal(&why));
@@ -306,8 +211,8 @@ static vmb_code save_dir(vmbi_saver *s, int dirfd, const char *path, const vmbi_
                          int depth, vmbi_repo_id *id, vmb_error **err)
 {
     vmbi_strs names = {0};
-    node_list list = {0};
-    node_list parent = {0};
+    vmbi_node_list list = {0};
+    vmbi_node_list parent = {0};
     vmbi_pool_group group = {0};
     vmbi_buf child = VMBI_BUF_INIT(64 * 1024);
     if (depth > MAX_DEPTH) {
@@ -329,12 +234,12 @@ static vmb_code save_dir(vmbi_saver *s, int dirfd, const char *path, const vmbi_
     vmb_code waited = vmbi_pool_wait(&s->pool, &group, rc == VMB_OK ? err : NULL);
     rc = rc == VMB_OK ? waited : rc;
     if (rc == VMB_OK) {
-        rc = save_tree_blob(s, &list, id, err);
+        rc = vmbi_tree_save(s->repo, &list, id, err);
     }
     vmbi_buf_free(&child);
     vmbi_strs_free(&names);
-    free_list(&list);
-    free_list(&parent);
+    vmbi_node_list_free(&list);
+    vmbi_node_list_free(&parent);
     return rc;
 }
 
@@ -352,8 +257,8 @@ static size_t component(const char *rest)
 static vmb_code save_level(vmbi_saver *s, const vmbi_strs *paths, size_t from, size_t to,
                            size_t done, const vmbi_node *old, vmbi_repo_id *id, vmb_error **err)
 {
-    node_list list = {0};
-    node_list parent = {0};
+    vmbi_node_list list = {0};
+    vmbi_node_list parent = {0};
     vmbi_pool_group group = {0};
     vmb_code rc = VMB_OK;
     load_parent(s, old, "/", &parent);
@@ -382,11 +287,11 @@ static vmb_code save_level(vmbi_saver *s, const vmbi_strs *paths, size_t from, s
                 rc = vmbi_stat_node(fd, ".", name, &st, &s->owners, &node, &warning, err);
                 vmbi_free(warning);
                 if (rc == VMB_OK) {
-                    rc = save_level(s, paths, from, next, done + len + 1, find_node(&parent, name),
+                    rc = save_level(s, paths, from, next, done + len + 1, vmbi_node_list_find(&parent, name),
                                     &node.subtree, err);
                     node.has_subtree = true;
                 }
-                rc = rc == VMB_OK ? push(&list, &node, err) : rc;
+                rc = rc == VMB_OK ? vmbi_node_list_push(&list, &node, err) : rc;
                 vmbi_node_done(&node);
             }
             if (fd >= 0) {
@@ -403,10 +308,10 @@ static vmb_code save_level(vmbi_saver *s, const vmbi_strs *paths, size_t from, s
         rc = vmbi_fail(err, VMB_E_NOT_FOUND, "nothing to back up");
     }
     if (rc == VMB_OK) {
-        rc = save_tree_blob(s, &list, id, err);
+        rc = vmbi_tree_save(s->repo, &list, id, err);
     }
-    free_list(&list);
-    free_list(&parent);
+    vmbi_node_list_free(&list);
+    vmbi_node_list_free(&parent);
     return rc;
 }
 
@@ -454,26 +359,6 @@ static vmb_code save_snapshot(vmbi_saver *s, const vmbi_repo_id *tree, const cha
     ok = ok && (getgid() == 0 || vmbi_json_set_int(snap, "gid", getgid()));
     ok = ok && (o->n_tags == 0 || vmbi_json_set(snap, "tags", string_list(o->tags, o->n_tags)));
     vmb_code rc = ok ? vmbi_repo_snapshot_save(s->repo, snap, id, err) : vmbi_fail_nomem(err);
-    vmbi_json_free(snap);
-    return rc;
-}
-
-/* The parent snapshot as a directory node. */
-static vmb_code open_parent(vmbi_saver *s, char full_id[VMBI_REPO_HEX_SIZE], vmbi_node *root,
-                            vmb_error **err)
-{
-    vmbi_json *snap = NULL;
-    if (s->options->parent == NULL) {
-        return VMB_OK;
-    }
-    vmb_code rc = vmbi_repo_snapshot_load(s->repo, s->options->parent, full_id, &snap, err);
-    if (rc == VMB_OK) {
-        const char *tree = vmbi_json_get_str(snap, "tree");
-        root->has_subtree =
-            tree != NULL && vmbi_repo_id_parse(tree, strlen(tree), &root->subtree);
-        rc = root->has_subtree ? VMB_OK
-                               : vmbi_fail(err, VMB_E_INVALID, "snapshot %s has no tree", full_id);
-    }
     vmbi_json_free(snap);
     return rc;
 }
@@ -545,8 +430,9 @@ vmb_code vmbi_tree_backup(vmbi_repo *r, const vmbi_tree_options *o, vmb_job *job
     if (rc == VMB_OK) {
         rc = open_saver(&s, err);
     }
-    if (rc == VMB_OK) {
-        rc = open_parent(&s, parent_id, &root, err);
+    if (rc == VMB_OK && o->parent != NULL) {
+        rc = vmbi_tree_of_snapshot(r, o->parent, parent_id, &root.subtree, err);
+        root.has_subtree = rc == VMB_OK;
     }
     if (rc == VMB_OK) {
         rc = save_level(&s, &paths, 0, paths.n, 1, root.has_subtree ? &root : NULL, &tree, err);
