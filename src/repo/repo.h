@@ -161,7 +161,7 @@ vmb_code vmbi_repo_snapshot_list(vmbi_repo *r, vmbi_snapshot_fn fn, void *user, 
  * the whole ID; it may be NULL. */
 vmb_code vmbi_repo_snapshot_load(vmbi_repo *r, const char *id, char full_id[VMBI_REPO_HEX_SIZE],
                                  vmbi_json **out, vmb_error **err);
-/* Flush first. Needs a lock. */
+/* Flushes first. Needs a lock. */
 vmb_code vmbi_repo_snapshot_save(vmbi_repo *r, const vmbi_json *snapshot,
                                  char id[VMBI_REPO_HEX_SIZE], vmb_error **err);
 /* Removes one snapshot by its whole ID. Needs the exclusive lock. */
@@ -203,7 +203,8 @@ typedef struct vmbi_repo_check_options {
     uint64_t max_findings; /* 0: 1000 */
 } vmbi_repo_check_options;
 /* Checks the whole repository. *errors receives the number of findings of level ERROR; VMB_OK when
- * the check itself could be done. Needs a lock; loads no index into r. */
+ * the check itself could be done. Needs a lock. Reads the index anew: r has that one afterwards.
+ * Alone. fn may be called from another thread, never two at a time. */
 vmb_code vmbi_repo_check(vmbi_repo *r, const vmbi_repo_check_options *o, vmbi_repo_finding_fn fn,
                          void *user, uint64_t *errors, vmb_error **err);
 

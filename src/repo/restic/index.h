@@ -35,15 +35,16 @@ bool vmbi_restic_index_find(const vmbi_restic_index *x, vmbi_blob_type type,
                             vmbi_pack_blob *out);
 
 size_t vmbi_restic_index_packs(const vmbi_restic_index *x);
+/* Numbers of records are below this. */
+size_t vmbi_restic_index_records(const vmbi_restic_index *x);
 size_t vmbi_restic_index_blobs(const vmbi_restic_index *x);
 size_t vmbi_restic_index_bytes(const vmbi_restic_index *x); /* memory in use */
 const vmbi_repo_id *vmbi_restic_index_pack_id(const vmbi_restic_index *x, uint32_t pack);
-/* Number of the first record of a pack: blobs have numbers, in the order they were added. */
-size_t vmbi_restic_index_pack_start(const vmbi_restic_index *x, uint32_t pack);
 /* The blobs of a pack, ordered by offset; out is emptied first. */
 vmb_code vmbi_restic_index_pack_blobs(const vmbi_restic_index *x, uint32_t pack,
                                       vmbi_pack_blobs *out, vmb_error **err);
-/* Number of the record that find returned last for this id in this pack; SIZE_MAX when absent. */
+/* Number of the record that stands for the blob, the same for all of its copies as long as nothing
+ * is added; SIZE_MAX when it is absent. */
 size_t vmbi_restic_index_record(const vmbi_restic_index *x, vmbi_blob_type type,
                                 const vmbi_repo_id *id);
 

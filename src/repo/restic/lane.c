@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Contexts of ciphers and compressors, kept for the next blob. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "repo/restic/restic.h"
+
+/* Level 3 is what zstd itself and restic take for the usual trade; 19 of 512 KiB is restic's
+ * window, which bounds what a reader must hold. */
+enum { LEVEL_AUTO = 3, LEVEL_MAX = 12, WINDOW_LOG = 19, WINDOW_LOG_MAX = 23 };
+
+static void lane_free(vmbi_lane *lane)
+{
+    if (lane != NULL) {
+        vmbi_restic_box_free(lane->box);
+        vmbi_zstd_enc_free(lane->enc);
+        vmbi_zstd_dec_free(lane->dec);
+        vmbi_free(lane->scratch);
+        vmbi_free(lane);
+    }
+}
+
+vmb_code vmbi_lane_get(vmbi_restic *r, vmbi_lane **out, vmb_error **err)
+{
+    vmbi_lane *lane = NULL;
+    vmb_code code = VMB_OK;
+
+    (void)pthread_mutex_lock(&r->lanes_mutex);
+    lane = r->lanes;
+    if (lane != NULL) {
+        r->lanes = lane->next;
+    }
+    (void)pthread_mutex_unlock(&r->lanes_mutex);
+    if (lane == NULL) {
+        lane = vmbi_zalloc(sizeof(*lane));
+        if (lane == NULL) {
+            return vmbi_fail_nomem(err);
+        }
+        code = vmbi_restic_box_new(&r->keys, &lane->box, err);
+        if (code != VMB_OK) {
+            lane_free(lane);
+            return code;
+        }
+    }
+    *out = lane;
+    return VMB_OK;
+}
+
+void vmbi_lane_put(vmbi_restic *r, vmbi_lane *lane)
+{
+    if (lane != NULL) {
+        (void)pthread_mutex_lock(&r->lanes_mutex);
+        lane->next = r->lanes;
+        r->lanes = lane;
+        (void)pthread_mutex_unlock(&r->lanes_mutex);
+    }
+}
+
+void vmbi_lanes_free(vmbi_restic *r)
+{
+    while (r->lanes != NULL) {
+        vmbi_lane *next = r->lanes->next;
+
+        lane_free(r->lanes);
+        r->lanes = next;
+    }
+}
+
+vmb_code vmbi_lane_scratch(vmbi_lane *lane, size_t size, vmb_error **err)
+{
+    uint8_t *p = NULL;
+
+    if (size <= lane->scratch_cap) {
+        return VMB_OK;
+    }
+    p = vmbi_alloc(size); /* what was in it is of no use: no realloc, which would copy */
+    if (p == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    vmbi_free(lane->scratch);
+    lane->scratch = p;
+    lane->scratch_cap = size;
+    return VMB_OK;
+}
+
+vmb_code vmbi_lane_encoder(vmbi_restic *r, vmbi_lane *lane, vmb_error **err)
+{
+    const bool max = r->compression == VMBI_REPO_MAX;
+
+    return lane->enc != NULL ? VMB_OK
+                             : vmbi_zstd_enc_new(max ? LEVEL_MAX : LEVEL_AUTO,
+                                                 max ? WINDOW_LOG_MAX : WINDOW_LOG, &lane->enc, err);
+}
+
+vmb_code vmbi_lane_decoder(vmbi_lane *lane, vmb_error **err)
+{
+    return lane->dec != NULL ? VMB_OK : vmbi_zstd_dec_new(&lane->dec, err);
+}
