@@ -204,16 +204,7 @@ static void check_lists(vmbi_checker *c, const vmbi_json *lists, const char *in_
         vmbi_check_error(c, NULL, "'*' is not allowed in a policy");
         vmbi_check_leave(c, mark);
     }
-    for (size_t i = 0; i < vmbi_json_len(ex); i++) {
-        const char *s = vmbi_json_str(vmbi_json_at(ex, i));
-
-        if (s != NULL && list_has(in, s)) {
-            size_t mark = vmbi_check_enter(c, ex_field);
-
-            vmbi_check_error(c, NULL, "\"%.100s\" is also in %s", s, in_field);
-            vmbi_check_leave(c, mark);
-        }
-    }
+    vmbi_check_common(c, lists, in_field, ex_field);
 }
 
 static void read_all(vmbi_checker *c, vmbi_policy *p)

@@ -110,7 +110,9 @@ void vmbi_problems_add(vmbi_problems *p, bool is_error, const char *field, const
     int line = 0;
     int column = 0;
 
-    find_place(p->places, field, &line, &column);
+    if (p->n < VMBI_PROBLEMS_MAX) {
+        find_place(p->places, field, &line, &column);
+    }
     va_start(args, fmt);
     add(p, is_error, line, column, field, remedy, fmt, args);
     va_end(args);

@@ -33,6 +33,10 @@ void vmbi_check_hooks(vmbi_checker *c, const vmbi_json *spec);
 void vmbi_check_labels(vmbi_checker *c, const vmbi_json *labels);
 void vmbi_check_selector(vmbi_checker *c, const vmbi_json *selector);
 void vmbi_check_duration(vmbi_checker *c, const vmbi_json *v, bool negative_allowed);
+/* Reports entries of the excluding list that the including one has, too; each once. The path is at
+ * the parent of the two. */
+void vmbi_check_common(vmbi_checker *c, const vmbi_json *parent, const char *in_field,
+                       const char *ex_field);
 void vmbi_check_resource_names(vmbi_checker *c, const vmbi_json *list);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/strs.h"
 #include "codec/duration.h"
 #include "model/doc_hint.h"
@@ -154,13 +155,44 @@ static void at_entry(vmbi_checker *c, const char *field, size_t i, const char *r
     vmbi_check_leave(c, mark);
 }
 
+/* Lists of tens of thousands of namespaces occur: they are looked up in a map. */
+void vmbi_check_common(vmbi_checker *c, const vmbi_json *parent, const char *in_field,
+                       const char *ex_field)
+{
+    const vmbi_json *in = vmbi_json_get(parent, in_field);
+    const vmbi_json *ex = vmbi_json_get(parent, ex_field);
+    char present = 1; /* stands for "in the list" */
+    vmbi_map map = VMBI_MAP_INIT(NULL);
+    vmb_code code = VMB_OK;
+    char message[256];
+
+    for (size_t i = 0; code == VMB_OK && i < vmbi_json_len(in); i++) {
+        const char *s = vmbi_json_str(vmbi_json_at(in, i));
+
+        code = s != NULL ? vmbi_map_set(&map, s, &present, NULL) : VMB_OK;
+    }
+    for (size_t i = 0; code == VMB_OK && i < vmbi_json_len(ex); i++) {
+        const char *s = vmbi_json_str(vmbi_json_at(ex, i));
+
+        if (s != NULL && strcmp(s, "*") != 0 && vmbi_map_get(&map, s) != NULL) {
+            (void)snprintf(message, sizeof(message), "\"%.100s\" is also in %s", s, in_field);
+            at_entry(c, ex_field, i, "delete it from one of the two lists", message);
+            code = vmbi_map_set(&map, s, NULL, NULL);
+        }
+    }
+    if (code != VMB_OK) {
+        c->p->status = code;
+    }
+    vmbi_map_free(&map);
+}
+
 /* The rules that hold for every pair of lists. star_excludes: the excludes may be "*" (alone). */
 static void check_pair(vmbi_checker *c, const vmbi_json *spec, const char *in_field,
                        const char *ex_field, bool star_excludes)
 {
     const vmbi_json *in = vmbi_json_get(spec, in_field);
     const vmbi_json *ex = vmbi_json_get(spec, ex_field);
-    char message[256];
+    char message[128];
 
     if (has_entry(in, "*") && has_others(in, "*")) {
         at_entry(c, in_field, find_entry(in, "*"), "delete the '*' or the other entries",
@@ -177,14 +209,7 @@ static void check_pair(vmbi_checker *c, const vmbi_json *spec, const char *in_fi
                        "'*' excludes everything, so %s must have no entries", in_field);
         at_entry(c, ex_field, find_entry(ex, "*"), NULL, message);
     }
-    for (size_t i = 0; i < vmbi_json_len(ex); i++) {
-        const char *s = vmbi_json_str(vmbi_json_at(ex, i));
-
-        if (s != NULL && strcmp(s, "*") != 0 && find_entry(ex, s) == i && has_entry(in, s)) {
-            (void)snprintf(message, sizeof(message), "\"%.100s\" is also in %s", s, in_field);
-            at_entry(c, ex_field, i, "delete it from one of the two lists", message);
-        }
-    }
+    vmbi_check_common(c, spec, in_field, ex_field);
 }
 
 static void check_namespaces(vmbi_checker *c, const vmbi_json *spec, const char *field)

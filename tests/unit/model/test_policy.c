@@ -156,7 +156,7 @@ static const struct {
      "includeExcludePolicy.includedClusterScopedResources", 3},
     {"version: v1\nincludeExcludePolicy: {includedClusterScopedResources: [a],\n"
      "  excludedClusterScopedResources: [a]}\n",
-     "includeExcludePolicy.excludedClusterScopedResources", 3},
+     "includeExcludePolicy.excludedClusterScopedResources[0]", 3},
 };
 
 static void policy_malformed_is_refused_with_its_field(void **state)

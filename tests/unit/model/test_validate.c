@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
 #include "model/backup.h"
 
 #define HEAD "apiVersion: velero.io/v1\nkind: Backup\nmetadata:\n  name: b1\n" /* 4 lines */
@@ -395,6 +397,31 @@ static void backup_of_json_is_validated_with_places(void **state)
     vmbi_problems_free(&p);
 }
 
+/* 40,000 entries in each of two lists: time grows with their number, not with its square. */
+static void validation_of_long_lists_is_fast(void **state)
+{
+    vmbi_buf b = VMBI_BUF_INIT(VMBI_DOC_MAX_BYTES);
+    vmbi_problems p;
+    int64_t start;
+
+    (void)state;
+    vmbi_buf_adds(&b, SPEC "  includedNamespaces:\n");
+    for (int i = 0; i < 40000; i++) {
+        vmbi_buf_addf(&b, "  - ns-%d\n", i);
+    }
+    vmbi_buf_adds(&b, "  excludedNamespaces:\n");
+    for (int i = 39999; i < 80000; i++) {
+        vmbi_buf_addf(&b, "  - ns-%d\n", i);
+    }
+    start = vmbi_mono_ns();
+    validate(b.data, &p);
+    assert_true(vmbi_mono_ns() - start < 20 * VMBI_SECOND);
+    assert_int_equal(p.n, 1);
+    assert_string_equal(p.v[0].field, "spec.excludedNamespaces[0]");
+    vmbi_problems_free(&p);
+    vmbi_buf_free(&b);
+}
+
 static void validation_out_of_memory_says_so(void **state)
 {
     static const char doc[] = SPEC "  ttl: x\n  bogus: 1\n  includedResources: [\"a*\"]\n";
@@ -427,6 +454,7 @@ int main(void)
         cmocka_unit_test(syntax_errors_of_the_manual_show_the_right_form),
         cmocka_unit_test(backup_that_is_no_object_is_refused),
         cmocka_unit_test(backup_of_json_is_validated_with_places),
+        cmocka_unit_test(validation_of_long_lists_is_fast),
         cmocka_unit_test(validation_out_of_memory_says_so),
     };
 
