@@ -27,8 +27,7 @@ static vmb_code relate_claims(const vmbi_json *pod, vmb_action_result *result, v
 }
 
 static vmb_code pod_backup(void *user, vmb_job *job, const char *group, const char *resource,
-                           const char *item, size_t len, vmb_action_result *result,
-                           vmb_error **err)
+                           const char *item, size_t len, vmb_action_result *result, vmb_error **err)
 {
     vmbi_json *pod = NULL;
     (void)user;

@@ -181,7 +181,8 @@ out:
     return code;
 }
 
-/* ---- the claim for the archive ---------------------------------------------------------------- */
+/* ---- the claim for the archive ----------------------------------------------------------------
+ */
 
 /* Labels by which Velero chose a volume at an earlier restore would pin the new claim to it. */
 static void clean_selector(vmbi_json *spec)
@@ -274,8 +275,7 @@ static void claims_destroy(void *user)
 vmb_code vmbi_claims_action(vmb_action_provider *out, vmb_error **err)
 {
     vmbi_run_cache *cache = NULL;
-    vmb_code code =
-        vmbi_run_cache_new(make_claim_map, free_claim_map, PODS_MAX_AGE, &cache, err);
+    vmb_code code = vmbi_run_cache_new(make_claim_map, free_claim_map, PODS_MAX_AGE, &cache, err);
     if (code != VMB_OK) {
         return code;
     }

@@ -13,8 +13,8 @@ static vmb_code machines(vmb_action_provider *out, vmb_error **err)
 
 vmb_code vmbi_actions_kubevirt(vmbi_action_add_fn add, void *user, vmb_error **err)
 {
-    static vmb_code (*const make[])(vmb_action_provider *, vmb_error **) = {
-        machines, vmbi_vmi_action, vmbi_disks_action};
+    static vmb_code (*const make[])(vmb_action_provider *,
+                                    vmb_error **) = {machines, vmbi_vmi_action, vmbi_disks_action};
     for (size_t i = 0; i < VMBI_ARRAY_LEN(make); i++) {
         vmb_action_provider p;
         vmb_code code = make[i](&p, err);

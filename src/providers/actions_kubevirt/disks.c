@@ -52,8 +52,8 @@ static vmb_code mark_population(vmb_job *job, vmbi_json *claim, vmb_error **err)
     if (name == NULL || !vmbi_served(job, VMBI_CDI_GROUP, "datavolumes")) {
         return VMB_OK;
     }
-    vmb_code code = vmbi_fetch(job, VMBI_CDI_GROUP, "datavolumes", vmbi_namespace_of(claim), name,
-                               &dv, &local);
+    vmb_code code =
+        vmbi_fetch(job, VMBI_CDI_GROUP, "datavolumes", vmbi_namespace_of(claim), name, &dv, &local);
     if (code == VMB_E_NOT_FOUND) { /* collected after the import: the claim speaks for itself */
         vmb_error_free(local);
         return VMB_OK;

@@ -27,8 +27,8 @@ typedef struct vmbi_vm_refs {
 void vmbi_vm_refs_init(vmbi_vm_refs *r, vmb_job *job, const char *ns, vmb_action_result *result);
 void vmbi_vm_refs_done(vmbi_vm_refs *r);
 /* Adds one object unless it was added before or the cluster does not serve its resource. */
-vmb_code vmbi_vm_refs_add(vmbi_vm_refs *r, const char *group, const char *resource,
-                          const char *ns, const char *name, uint32_t flags, vmb_error **err);
+vmb_code vmbi_vm_refs_add(vmbi_vm_refs *r, const char *group, const char *resource, const char *ns,
+                          const char *name, uint32_t flags, vmb_error **err);
 /* The claim of a disk and the DataVolume of the same name, which may be gone. */
 vmb_code vmbi_vm_refs_add_disk(vmbi_vm_refs *r, const char *name, vmb_error **err);
 /* Everything that the spec of a VirtualMachineInstance names. */
@@ -40,13 +40,7 @@ bool vmbi_vm_has_state(const vmbi_json *vmi_spec);
 
 /* ---- the Backup (included.c) ---- */
 
-enum {
-    VMBI_RES_VM,
-    VMBI_RES_VMI,
-    VMBI_RES_POD,
-    VMBI_RES_PVC,
-    VMBI_RES_DV
-};
+enum { VMBI_RES_VM, VMBI_RES_VMI, VMBI_RES_POD, VMBI_RES_PVC, VMBI_RES_DV };
 
 /* The run's Backup as a tree; *out NULL outside a backup. */
 vmb_code vmbi_backup_of(const vmb_job *job, vmbi_json **out, vmb_error **err);

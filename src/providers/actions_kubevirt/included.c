@@ -15,10 +15,8 @@ typedef struct resource_names {
 } resource_names;
 
 static const resource_names names[] = {
-    [VMBI_RES_VM] = {"virtualmachine", "vm"},
-    [VMBI_RES_VMI] = {"virtualmachineinstance", "vmi"},
-    [VMBI_RES_POD] = {"pod", "po"},
-    [VMBI_RES_PVC] = {"persistentvolumeclaim", "pvc"},
+    [VMBI_RES_VM] = {"virtualmachine", "vm"}, [VMBI_RES_VMI] = {"virtualmachineinstance", "vmi"},
+    [VMBI_RES_POD] = {"pod", "po"},           [VMBI_RES_PVC] = {"persistentvolumeclaim", "pvc"},
     [VMBI_RES_DV] = {"datavolume", "dv"},
 };
 
@@ -56,9 +54,8 @@ static bool listed(const vmbi_json *spec, const char *field, int resource)
     const vmbi_json *list = vmbi_json_get(spec, field);
     for (size_t i = 0; i < vmbi_json_len(list); i++) {
         const char *word = vmbi_json_str(vmbi_json_at(list, i));
-        if (word != NULL &&
-            (vmbi_streq(word, "*") || word_is(word, names[resource].singular) ||
-             word_is(word, names[resource].short_name))) {
+        if (word != NULL && (vmbi_streq(word, "*") || word_is(word, names[resource].singular) ||
+                             word_is(word, names[resource].short_name))) {
             return true;
         }
     }
@@ -68,7 +65,8 @@ static bool listed(const vmbi_json *spec, const char *field, int resource)
 static bool filtered(const vmbi_json *spec, const char *included, const char *excluded,
                      int resource)
 {
-    return (vmbi_json_len(vmbi_json_get(spec, included)) > 0 && !listed(spec, included, resource)) ||
+    return (vmbi_json_len(vmbi_json_get(spec, included)) > 0 &&
+            !listed(spec, included, resource)) ||
            listed(spec, excluded, resource);
 }
 
@@ -116,8 +114,7 @@ static vmb_code fetch_if_there(vmb_job *job, const char *group, const char *reso
                                const char *ns, const char *name, vmbi_json **out, vmb_error **err)
 {
     vmb_error *local = NULL;
-    if (vmb_job_cluster(job) == NULL ||
-        (group[0] != '\0' && !vmbi_served(job, group, resource))) {
+    if (vmb_job_cluster(job) == NULL || (group[0] != '\0' && !vmbi_served(job, group, resource))) {
         *out = NULL;
         return VMB_OK;
     }
@@ -158,8 +155,8 @@ static vmb_code check_data_volume(vmb_job *job, const vmbi_json *backup, const c
         return check_claim(job, backup, ns, machine, name, err);
     }
     if (!vmbi_backup_includes(backup, VMBI_RES_DV)) {
-        code = left_out(err, ns, machine, "DataVolume", name,
-                        "not among the resources of the backup");
+        code =
+            left_out(err, ns, machine, "DataVolume", name, "not among the resources of the backup");
     } else if (vmbi_opted_out(dv)) {
         code = left_out(err, ns, machine, "DataVolume", name, "excluded by its label");
     }

@@ -75,8 +75,7 @@ vmb_code vmbi_launcher_find(vmb_job *job, const vmbi_json *vmi, vmbi_json **out,
         code = pick(job, vmi, "kubevirt.io=virt-launcher", out, err);
     }
     vmbi_buf_free(&selector);
-    return code == VMB_OK
-               ? VMB_OK
-               : vmbi_wrap(err, code, "find the launcher pod of %s/%s", vmbi_namespace_of(vmi),
-                           vmbi_name_of(vmi));
+    return code == VMB_OK ? VMB_OK
+                          : vmbi_wrap(err, code, "find the launcher pod of %s/%s",
+                                      vmbi_namespace_of(vmi), vmbi_name_of(vmi));
 }

@@ -56,8 +56,8 @@ void vmbi_vm_refs_done(vmbi_vm_refs *r)
     vmbi_map_free(&r->seen);
 }
 
-vmb_code vmbi_vm_refs_add(vmbi_vm_refs *r, const char *group, const char *resource,
-                          const char *ns, const char *name, uint32_t flags, vmb_error **err)
+vmb_code vmbi_vm_refs_add(vmbi_vm_refs *r, const char *group, const char *resource, const char *ns,
+                          const char *name, uint32_t flags, vmb_error **err)
 {
     static char mark;
     vmbi_buf key = VMBI_BUF_INIT(2048);
@@ -82,11 +82,10 @@ vmb_code vmbi_vm_refs_add(vmbi_vm_refs *r, const char *group, const char *resour
 
 vmb_code vmbi_vm_refs_add_disk(vmbi_vm_refs *r, const char *name, vmb_error **err)
 {
-    vmb_code code = vmbi_vm_refs_add(r, VMBI_CDI_GROUP, "datavolumes", r->ns, name,
-                                     VMB_RELATED_OPTIONAL, err);
-    return code != VMB_OK
-               ? code
-               : vmbi_vm_refs_add(r, "", "persistentvolumeclaims", r->ns, name, 0, err);
+    vmb_code code =
+        vmbi_vm_refs_add(r, VMBI_CDI_GROUP, "datavolumes", r->ns, name, VMB_RELATED_OPTIONAL, err);
+    return code != VMB_OK ? code
+                          : vmbi_vm_refs_add(r, "", "persistentvolumeclaims", r->ns, name, 0, err);
 }
 
 static vmb_code add_network(vmbi_vm_refs *r, const reference *ref, const char *value,
@@ -222,8 +221,8 @@ vmb_code vmbi_vm_refs_add_state(vmbi_vm_refs *r, const char *machine, vmb_error 
     }
     const vmbi_json *claim = newest_alive(claims);
     if (code == VMB_OK && claim != NULL) {
-        code = vmbi_vm_refs_add(r, "", "persistentvolumeclaims", r->ns, vmbi_name_of(claim), 0,
-                                err);
+        code =
+            vmbi_vm_refs_add(r, "", "persistentvolumeclaims", r->ns, vmbi_name_of(claim), 0, err);
     } else if (code == VMB_OK) {
         /* before KubeVirt 1.4: a fixed name and no label */
         vmbi_buf_reset(&text);

@@ -16,7 +16,7 @@ typedef struct vm_action {
 /* One look at a machine. Trees are owned except those below others. */
 typedef struct vm_view {
     vmb_job *job;
-    vmbi_json *backup;   /* NULL outside a backup */
+    vmbi_json *backup; /* NULL outside a backup */
     vmbi_json *vm;
     vmbi_json *vmi;      /* NULL: not running */
     vmbi_json *launcher; /* NULL: none found */
@@ -39,7 +39,8 @@ static vmb_code unsafe(vmb_error **err, const vm_view *v, const char *why)
                      v->ns, v->name, why);
 }
 
-/* ---- the running instance --------------------------------------------------------------------- */
+/* ---- the running instance ---------------------------------------------------------------------
+ */
 
 static bool is_up(const vm_view *v)
 {
@@ -115,7 +116,8 @@ static vmb_code check(const vm_view *v, vmb_error **err)
     return code;
 }
 
-/* ---- instance type and preference ------------------------------------------------------------- */
+/* ---- instance type and preference -------------------------------------------------------------
+ */
 
 typedef struct type_names {
     const char *field;      /* in spec */
@@ -126,8 +128,8 @@ typedef struct type_names {
 } type_names;
 
 static const type_names types[] = {
-    {"instancetype", "instancetypeRef", "virtualmachineinstancetype",
-     "virtualmachineinstancetypes", "virtualmachineclusterinstancetypes"},
+    {"instancetype", "instancetypeRef", "virtualmachineinstancetype", "virtualmachineinstancetypes",
+     "virtualmachineclusterinstancetypes"},
     {"preference", "preferenceRef", "virtualmachinepreference", "virtualmachinepreferences",
      "virtualmachineclusterpreferences"},
 };
@@ -199,7 +201,8 @@ static vmb_code pin_revisions(const vm_view *v, vmb_action_result *result, vmb_e
     return changed ? vmbi_result_set_tree(result, v->vm, err) : VMB_OK;
 }
 
-/* ---- relations -------------------------------------------------------------------------------- */
+/* ---- relations --------------------------------------------------------------------------------
+ */
 
 static vmb_code relate_running(const vm_view *v, vmbi_vm_refs *refs, vmb_error **err)
 {
@@ -250,8 +253,7 @@ static vmb_code relate_all(const vm_view *v, vmbi_vm_refs *refs, vmb_error **err
 }
 
 static vmb_code vm_backup(void *user, vmb_job *job, const char *group, const char *resource,
-                          const char *item, size_t len, vmb_action_result *result,
-                          vmb_error **err)
+                          const char *item, size_t len, vmb_action_result *result, vmb_error **err)
 {
     vm_view v;
     vmbi_vm_refs refs;

@@ -10,7 +10,7 @@
 
 typedef struct vmi_view {
     vmb_job *job;
-    vmbi_json *backup;   /* NULL outside a backup */
+    vmbi_json *backup; /* NULL outside a backup */
     vmbi_json *vmi;
     vmbi_json *launcher; /* NULL: none found */
     const char *owner;   /* name of the machine; NULL: none */
@@ -154,8 +154,7 @@ static vmb_code handle(vmi_view *v, vmb_action_result *result, vmb_error **err)
 }
 
 static vmb_code vmi_backup(void *user, vmb_job *job, const char *group, const char *resource,
-                           const char *item, size_t len, vmb_action_result *result,
-                           vmb_error **err)
+                           const char *item, size_t len, vmb_action_result *result, vmb_error **err)
 {
     vmi_view v;
     (void)user;

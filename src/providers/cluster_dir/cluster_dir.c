@@ -148,8 +148,8 @@ static vmb_code dir_get(void *user, vmb_job *job, const char *group, const char 
     if (code == VMB_OK) {
         const vmbi_dir_item *item = vmbi_map_get(&r->by_key, key.data);
         code = item != NULL ? vmb_sink_write(out, item->json, item->len, err)
-                            : vmbi_fail(err, VMB_E_NOT_FOUND, "%s %s: not in the folder",
-                                        r->plural, key.data);
+                            : vmbi_fail(err, VMB_E_NOT_FOUND, "%s %s: not in the folder", r->plural,
+                                        key.data);
     }
     vmbi_buf_free(&key);
     return code;
@@ -182,8 +182,7 @@ static vmb_code print_discovery(cluster_dir *d, vmb_error **err)
     return code;
 }
 
-vmb_code vmbi_cluster_dir_new(const vmbi_json *settings, vmb_cluster_provider *out,
-                              vmb_error **err)
+vmb_code vmbi_cluster_dir_new(const vmbi_json *settings, vmb_cluster_provider *out, vmb_error **err)
 {
     const char *path = NULL;
     vmb_code code = check_settings(settings, &path, err);

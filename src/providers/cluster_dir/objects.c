@@ -231,8 +231,8 @@ static vmb_code add_known_group(vmbi_dir_tree *t, const char *group, vmb_error *
 }
 
 /* A kind without definition: its name is guessed, its scope read off the objects. */
-static vmb_code add_unknown(vmbi_dir_loader *ld, const vmbi_dir_pending *p,
-                            vmbi_dir_resource **out, vmb_error **err)
+static vmb_code add_unknown(vmbi_dir_loader *ld, const vmbi_dir_pending *p, vmbi_dir_resource **out,
+                            vmb_error **err)
 {
     vmbi_buf note = VMBI_BUF_INIT(2048);
     char *plural = NULL;

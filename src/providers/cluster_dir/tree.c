@@ -50,8 +50,7 @@ void vmbi_dir_tree_free(vmbi_dir_tree *t)
     memset(t, 0, sizeof *t);
 }
 
-vmbi_dir_resource *vmbi_dir_tree_find(const vmbi_dir_tree *t, const char *group,
-                                      const char *plural)
+vmbi_dir_resource *vmbi_dir_tree_find(const vmbi_dir_tree *t, const char *group, const char *plural)
 {
     for (size_t i = 0; i < t->n; i++) {
         if (vmbi_streq(t->resources[i]->plural, plural) &&
@@ -66,8 +65,7 @@ vmbi_dir_resource *vmbi_dir_tree_find_kind(const vmbi_dir_tree *t, const char *g
                                            const char *kind)
 {
     for (size_t i = 0; i < t->n; i++) {
-        if (vmbi_streq(t->resources[i]->kind, kind) &&
-            vmbi_streq(t->resources[i]->group, group)) {
+        if (vmbi_streq(t->resources[i]->kind, kind) && vmbi_streq(t->resources[i]->group, group)) {
             return t->resources[i];
         }
     }
@@ -246,8 +244,8 @@ static vmb_code settle_version(vmbi_dir_tree *t, vmbi_dir_resource *r, vmb_error
         return VMB_OK;
     }
     vmbi_buf note = VMBI_BUF_INIT(1024);
-    vmbi_buf_addf(&note, "%zu %s of another version than %s are served without conversion",
-                  foreign, r->plural, r->version);
+    vmbi_buf_addf(&note, "%zu %s of another version than %s are served without conversion", foreign,
+                  r->plural, r->version);
     vmb_code code = vmbi_buf_check(&note, err, "note");
     if (code == VMB_OK) {
         code = vmbi_strs_add(&t->warnings, note.data, err);

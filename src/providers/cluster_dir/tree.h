@@ -12,7 +12,7 @@
 #include "codec/json.h"
 
 typedef struct vmbi_dir_item {
-    char *key; /* "namespace/name", or "name" for cluster-scoped objects */
+    char *key;        /* "namespace/name", or "name" for cluster-scoped objects */
     const char *name; /* the end of key */
     char *ns;         /* NULL: cluster-scoped */
     char *version;    /* version part of its apiVersion */
@@ -30,7 +30,7 @@ typedef struct vmbi_dir_resource {
     char *kind;
     vmbi_strs short_names;
     bool namespaced;
-    bool from_definition; /* a CustomResourceDefinition of the folder describes it */
+    bool from_definition;  /* a CustomResourceDefinition of the folder describes it */
     vmbi_dir_item **items; /* sorted by key once sealed */
     size_t n;
     size_t cap;

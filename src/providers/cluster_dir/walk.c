@@ -116,8 +116,7 @@ out:
     return code;
 }
 
-static vmb_code visit_file(walker *w, int dirfd, const char *path, const char *rel,
-                           vmb_error **err)
+static vmb_code visit_file(walker *w, int dirfd, const char *path, const char *rel, vmb_error **err)
 {
     struct stat st;
     bool seen = false;

@@ -31,7 +31,8 @@ vmb_code vmbi_fetch(vmb_job *job, const char *group, const char *resource, const
     if (cluster == NULL) {
         return no_cluster(err, resource);
     }
-    vmb_code code = vmb_cluster_get(cluster, job, group, NULL, resource, ns, name, &text, &len, err);
+    vmb_code code =
+        vmb_cluster_get(cluster, job, group, NULL, resource, ns, name, &text, &len, err);
     return code == VMB_OK ? parse_answer(text, len, resource, out, err) : code;
 }
 

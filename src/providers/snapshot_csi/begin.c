@@ -55,8 +55,7 @@ static vmb_code check_volume(vmbi_csi_op *op, vmb_error **err)
                          phase != NULL ? phase : "without a phase");
     }
     if (cls == NULL || cls[0] == '\0') { /* a snapshot of it could not be provisioned from */
-        return vmbi_fail(err, VMB_E_INVALID, "claim %s/%s has no storage class", op->ns,
-                         op->claim);
+        return vmbi_fail(err, VMB_E_INVALID, "claim %s/%s has no storage class", op->ns, op->claim);
     }
     if (op->driver == NULL || op->driver[0] == '\0') {
         return vmbi_fail(err, VMB_E_UNSUPPORTED, "claim %s/%s: its volume is not a CSI volume",
@@ -99,8 +98,7 @@ static vmb_code make_operation_id(vmbi_csi_op *op, vmb_error **err)
     return code;
 }
 
-static vmb_code set_backup(vmbi_csi_op *op, vmb_job *job, const vmbi_json *backup,
-                           vmb_error **err)
+static vmb_code set_backup(vmbi_csi_op *op, vmb_job *job, const vmbi_json *backup, vmb_error **err)
 {
     const char *uid = vmbi_json_path_str(backup, "metadata.uid");
     op->backup_name = vmbi_strdup(vmb_job_backup_name(job));
@@ -115,8 +113,7 @@ static vmb_code set_backup(vmbi_csi_op *op, vmb_job *job, const vmbi_json *backu
 /* The VolumeSnapshot as the API server wants it; NULL when memory is out. */
 static vmbi_json *snapshot_object(const vmbi_csi_op *op)
 {
-    const vmbi_json *labels =
-        vmbi_json_path(vmbi_json_get(op->volume, "pvc"), "metadata.labels");
+    const vmbi_json *labels = vmbi_json_path(vmbi_json_get(op->volume, "pvc"), "metadata.labels");
     vmbi_json *o = vmbi_json_object();
     if (o == NULL) {
         return NULL;
@@ -143,12 +140,14 @@ static vmbi_json *snapshot_object(const vmbi_csi_op *op)
     return o;
 }
 
-/* After these the object may have been created although the call failed. */
-static bool outcome_unknown(vmb_code code)
+/* Only a plain refusal says that nothing was created. Everything else may have happened after the
+ * creation, want of memory for the answer included; VMB_E_EXISTS too, because a repeated request
+ * may meet its own first try. */
+static bool was_refused(vmb_code code)
 {
-    return code == VMB_E_NET || code == VMB_E_TIMEOUT || code == VMB_E_CANCELLED ||
-           code == VMB_E_SERVER || code == VMB_E_PROTOCOL || code == VMB_E_IO ||
-           code == VMB_E_EXISTS; /* a repeated request may meet its own first try */
+    return code == VMB_E_ARG || code == VMB_E_DENIED || code == VMB_E_INVALID ||
+           code == VMB_E_NOT_FOUND || code == VMB_E_UNSUPPORTED || code == VMB_E_STATE ||
+           code == VMB_E_FORKED;
 }
 
 /* From the call on the operation owns what may exist in the cluster: whatever becomes of the
@@ -174,11 +173,11 @@ static vmb_code create(vmbi_csi_op *op, vmb_job *job, vmb_error **err)
             vmbi_error_move(&op->create_error, &local);
             code = VMB_OK;
         }
-    } else if (outcome_unknown(code)) {
+    } else if (was_refused(code)) {
+        vmbi_error_move(err, &local);
+    } else {
         vmbi_error_move(&op->create_error, &local);
         code = VMB_OK;
-    } else {
-        vmbi_error_move(err, &local);
     }
 out:
     vmb_free(answer);
@@ -202,8 +201,8 @@ static vmb_code prepare(const vmbi_csi *csi, vmb_job *job, vmbi_csi_op *op, vmb_
         code = set_backup(op, job, backup, err);
     }
     if (code == VMB_OK) {
-        code = vmbi_csi_choose_class(csi, job, vmbi_json_get(op->volume, "pvc"), backup,
-                                     op->driver, &op->snapshot_class, err);
+        code = vmbi_csi_choose_class(csi, job, vmbi_json_get(op->volume, "pvc"), backup, op->driver,
+                                     &op->snapshot_class, err);
     }
     if (code == VMB_OK) {
         code = make_name(op, err);

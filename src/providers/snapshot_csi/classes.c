@@ -12,8 +12,8 @@
 static const char class_key[] = "velero.io/csi-volumesnapshot-class"; /* label and annotation */
 
 typedef struct candidates {
-    vmbi_json *list;     /* owned */
-    vmbi_json **sorted;  /* classes of the driver, by name */
+    vmbi_json *list;    /* owned */
+    vmbi_json **sorted; /* classes of the driver, by name */
     size_t n;
 } candidates;
 

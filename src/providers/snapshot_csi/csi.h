@@ -15,9 +15,9 @@
 #define VMBI_CSI_ANNOTATIONS "snapshot.storage.kubernetes.io/"
 
 typedef struct vmbi_csi {
-    int64_t poll_ns;    /* longest pause between two looks */
-    int64_t cleanup_ns; /* how long the removal of a snapshot is watched */
-    int64_t grace_ns;   /* how long an error that cannot heal must stand before it counts */
+    int64_t poll_ns;         /* longest pause between two looks */
+    int64_t cleanup_ns;      /* how long the removal of a snapshot is watched */
+    int64_t grace_ns;        /* how long an error that cannot heal must stand before it counts */
     vmbi_run_cache *classes; /* text of the list of classes */
 } vmbi_csi;
 
@@ -37,11 +37,11 @@ typedef struct vmbi_csi_op {
     char *vsc_name; /* NULL: not bound yet */
     /* Creation whose outcome is unknown (the answer was lost). The object may exist. */
     vmb_error *create_error;
-    char *last_error; /* what the controllers or the API server said last; NULL nothing */
-    int64_t pause_ns; /* before the next look */
+    char *last_error;      /* what the controllers or the API server said last; NULL nothing */
+    int64_t pause_ns;      /* before the next look */
     int64_t stuck_mono_ns; /* since when an error that cannot heal stands; 0: none */
     int64_t ready_unix_ns; /* 0: not ready */
-    int ready_looks; /* at a content that is ready while its snapshot does not say so yet */
+    int ready_looks;       /* at a content that is ready while its snapshot does not say so yet */
     int32_t state;
     bool released;
 } vmbi_csi_op;

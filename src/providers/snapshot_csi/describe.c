@@ -40,13 +40,14 @@ static bool is_ready(const vmbi_csi_op *op)
     return op->state >= VMB_SNAPSHOT_READY;
 }
 
-/* ---- the claim -------------------------------------------------------------------------------- */
+/* ---- the claim --------------------------------------------------------------------------------
+ */
 
 /* A volume cannot be made smaller than its snapshot: the request is raised where it is. */
 static bool raise_request(const vmbi_csi_op *op, vmbi_json *patch)
 {
-    const char *asked = vmbi_json_path_str(vmbi_json_get(op->volume, "pvc"),
-                                           "spec.resources.requests.storage");
+    const char *asked =
+        vmbi_json_path_str(vmbi_json_get(op->volume, "pvc"), "spec.resources.requests.storage");
     int64_t size = vmbi_csi_restore_size(op);
     int64_t request = 0;
     if (size == 0 || asked == NULL || !vmbi_quantity_parse(asked, &request) || request >= size) {
@@ -78,7 +79,8 @@ static vmbi_json *claim_patch(const vmbi_csi_op *op)
     return patch;
 }
 
-/* ---- items ------------------------------------------------------------------------------------ */
+/* ---- items ------------------------------------------------------------------------------------
+ */
 
 static vmbi_json *entry(const char *resource, const char *kind, vmbi_json *object)
 {
@@ -187,8 +189,7 @@ static vmbi_json *item_list(const vmbi_csi_op *op)
                                            vmbi_json_copy(op->snapshot_class))) &&
               vmbi_json_append(list, entry("volumesnapshotcontents", "VolumeSnapshotContent",
                                            content_item(op))) &&
-              vmbi_json_append(list,
-                               entry("volumesnapshots", "VolumeSnapshot", snapshot_item(op)));
+              vmbi_json_append(list, entry("volumesnapshots", "VolumeSnapshot", snapshot_item(op)));
     if (!ok) {
         vmbi_json_free(list);
         return NULL;
@@ -196,7 +197,8 @@ static vmbi_json *item_list(const vmbi_csi_op *op)
     return list;
 }
 
-/* ---- volumeinfo.json --------------------------------------------------------------------------- */
+/* ---- volumeinfo.json ---------------------------------------------------------------------------
+ */
 
 static const char *text_or(const char *s, const char *dflt)
 {
@@ -230,8 +232,8 @@ static vmbi_json *pv_info(const vmbi_json *pv)
               vmbi_json_set_str(
                   o, "reclaimPolicy",
                   text_or(vmbi_json_path_str(pv, "spec.persistentVolumeReclaimPolicy"), "")) &&
-              vmbi_json_set(o, "labels", vmbi_json_len(labels) > 0 ? vmbi_json_copy(labels)
-                                                                   : vmbi_json_null());
+              vmbi_json_set(o, "labels",
+                            vmbi_json_len(labels) > 0 ? vmbi_json_copy(labels) : vmbi_json_null());
     if (!ok) {
         vmbi_json_free(o);
         return NULL;
@@ -267,15 +269,16 @@ static vmbi_json *volume_info(const vmbi_csi_op *op)
     return o;
 }
 
-/* ---- itemoperations.json ----------------------------------------------------------------------- */
+/* ---- itemoperations.json -----------------------------------------------------------------------
+ */
 
 /* The capitals are Velero's: the Go structure has no JSON names. */
 static vmbi_json *identifier(const char *resource, const char *ns, const char *name)
 {
     vmbi_json *o = vmbi_json_object();
     bool ok = o != NULL && vmbi_json_set_str(o, "Group", VMBI_CSI_GROUP) &&
-              vmbi_json_set_str(o, "Resource", resource) &&
-              vmbi_json_set_str(o, "Namespace", ns) && vmbi_json_set_str(o, "Name", name);
+              vmbi_json_set_str(o, "Resource", resource) && vmbi_json_set_str(o, "Namespace", ns) &&
+              vmbi_json_set_str(o, "Name", name);
     if (!ok) {
         vmbi_json_free(o);
         return NULL;
@@ -293,8 +296,8 @@ static vmbi_json *operation_spec(const vmbi_csi_op *op)
         return NULL;
     }
     bool ok = vmbi_json_append(after, identifier("volumesnapshots", op->ns, op->vs_name)) &&
-              vmbi_json_append(after, identifier("volumesnapshotcontents", "",
-                                                 text_or(op->vsc_name, "")));
+              vmbi_json_append(after,
+                               identifier("volumesnapshotcontents", "", text_or(op->vsc_name, "")));
     ok &= vmbi_json_set(o, "postOperationItems", after);
     ok = ok && vmbi_json_set_str(o, "backupName", op->backup_name) &&
          vmbi_json_set_str(o, "backupUID", op->backup_uid) &&

@@ -43,8 +43,8 @@ static vmb_code set_policy(vmb_job *job, const char *vsc, const char *policy, vm
 }
 
 /* Removes an object; one that is not there is no failure. */
-static vmb_code remove_object(vmb_job *job, const char *resource, const char *ns,
-                              const char *name, vmb_error **err)
+static vmb_code remove_object(vmb_job *job, const char *resource, const char *ns, const char *name,
+                              vmb_error **err)
 {
     vmb_error *local = NULL;
     vmb_code code = vmb_cluster_remove(vmb_job_cluster(job), job, VMBI_CSI_GROUP, NULL, resource,
@@ -80,7 +80,8 @@ vmb_code vmbi_csi_finish(void *user, vmb_job *job, void *opaque, vmb_error **err
     return op->released ? VMB_OK : vmbi_csi_wrap(op, err, first != VMB_OK ? first : code);
 }
 
-/* ---- cancel ------------------------------------------------------------------------------------ */
+/* ---- cancel ------------------------------------------------------------------------------------
+ */
 
 typedef struct traces {
     bool vs;
@@ -120,8 +121,7 @@ static bool is_ours(const vmbi_csi_op *op, const vmbi_json *vs, const vmbi_json 
 /* Deleting too early loses the storage's snapshot: without a handle in its status the sidecar just
  * lets the content go, while the driver may be cutting. So the handle is waited for as long as
  * somebody seems to be at work. */
-static bool at_work(const vmbi_csi *csi, const vmbi_json *vs, const vmbi_json *vsc,
-                    int64_t gone_ns)
+static bool at_work(const vmbi_csi *csi, const vmbi_json *vs, const vmbi_json *vsc, int64_t gone_ns)
 {
     const vmbi_json *status = vmbi_json_get(vsc, "status");
     bool failed = vmbi_json_is_object(vmbi_json_get(status, "error")) ||
@@ -260,6 +260,8 @@ vmb_code vmbi_csi_cancel(void *user, vmb_job *job, void *opaque, vmb_error **err
     const vmbi_csi *csi = user;
     vmbi_csi_op *op = opaque;
     int64_t start = vmbi_mono_ns();
+    int64_t lost_ns = LOST_ANSWER_WAIT < csi->cleanup_ns ? LOST_ANSWER_WAIT : csi->cleanup_ns;
+    int64_t pause_ns = WATCH_PAUSE < csi->cleanup_ns / 4 ? WATCH_PAUSE : csi->cleanup_ns / 4;
     bool seen = op->vs != NULL;
     if (op->released || vmb_job_cluster(job) == NULL) {
         return VMB_OK;
@@ -273,14 +275,14 @@ vmb_code vmbi_csi_cancel(void *user, vmb_job *job, void *opaque, vmb_error **err
         }
         seen = seen || left.vs;
         /* A request whose answer was lost may still be on its way. */
-        if (!left.vs && !left.vsc && (seen || gone_ns >= LOST_ANSWER_WAIT)) {
+        if (!left.vs && !left.vsc && (seen || gone_ns >= lost_ns)) {
             op->released = true;
             return VMB_OK;
         }
         if (gone_ns >= csi->cleanup_ns) {
             return report(op, &left, err);
         }
-        code = vmb_job_sleep(job, WATCH_PAUSE, NULL);
+        code = vmb_job_sleep(job, pause_ns, NULL);
         if (code == VMB_E_TIMEOUT) {
             return report(op, &left, err);
         }

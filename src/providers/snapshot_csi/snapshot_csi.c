@@ -30,10 +30,10 @@ static vmb_code csi_bid(void *user, vmb_job *job, const char *volume, size_t len
         return code;
     }
     const char *driver = vmbi_json_path_str(vmbi_json_get(doc, "pv"), "spec.csi.driver");
-    *score = driver != NULL && driver[0] != '\0' &&
-                     vmbi_served(job, VMBI_CSI_GROUP, "volumesnapshots")
-                 ? 100
-                 : 0;
+    *score =
+        driver != NULL && driver[0] != '\0' && vmbi_served(job, VMBI_CSI_GROUP, "volumesnapshots")
+            ? 100
+            : 0;
     vmbi_json_free(doc);
     return VMB_OK;
 }

@@ -23,7 +23,8 @@ static void note(vmbi_csi_op *op, const char *text)
     }
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------
+ */
 
 static vmb_code look(vmbi_csi_op *op, vmb_job *job, const char *resource, const char *ns,
                      const char *name, vmbi_json **out, bool *unsure, vmb_error **err)
@@ -73,7 +74,8 @@ int64_t vmbi_csi_restore_size(const vmbi_csi_op *op)
     return size > 0 ? size : 0;
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors -----------------------------------------------------------------------------------
+ */
 
 static const char *error_text(const vmbi_json *obj)
 {
@@ -90,9 +92,12 @@ static const char *error_text(const vmbi_json *obj)
 static bool cannot_heal(const char *text)
 {
     static const char *const texts[] = {
-        "ailed to get snapshot class",     "cannot find CSI PersistentVolumeSource",
-        "cannot get claim from snapshot",  "VolumeSnapshotContent is missing",
-        "SnapshotContentMissing",          "VolumeSnapshotContent is bound to a different",
+        "ailed to get snapshot class",
+        "cannot find CSI PersistentVolumeSource",
+        "cannot get claim from snapshot",
+        "VolumeSnapshotContent is missing",
+        "SnapshotContentMissing",
+        "VolumeSnapshotContent is bound to a different",
         "cannot find default snapshot class",
     };
     for (size_t i = 0; i < VMBI_ARRAY_LEN(texts); i++) {
@@ -111,9 +116,8 @@ static vmb_code stuck(const vmbi_csi *csi, vmbi_csi_op *op, const char *why, vmb
     if (op->stuck_mono_ns == 0) {
         op->stuck_mono_ns = now;
     }
-    return now - op->stuck_mono_ns >= csi->grace_ns
-               ? vmbi_fail(err, VMB_E_INVALID, "%s", why)
-               : VMB_OK;
+    return now - op->stuck_mono_ns >= csi->grace_ns ? vmbi_fail(err, VMB_E_INVALID, "%s", why)
+                                                    : VMB_OK;
 }
 
 static vmb_code read_errors(const vmbi_csi *csi, vmbi_csi_op *op, vmb_error **err)
@@ -134,7 +138,8 @@ static vmb_code read_errors(const vmbi_csi *csi, vmbi_csi_op *op, vmb_error **er
     return VMB_OK;
 }
 
-/* ---- one look at everything -------------------------------------------------------------------- */
+/* ---- one look at everything --------------------------------------------------------------------
+ */
 
 static void keep(vmbi_json **slot, vmbi_json *fresh)
 {
@@ -262,7 +267,8 @@ static vmb_code update(const vmbi_csi *csi, vmbi_csi_op *op, vmb_job *job, vmb_e
     return read_errors(csi, op, err);
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------------------
+ */
 
 static const char *what_is_missing(const vmbi_csi_op *op)
 {

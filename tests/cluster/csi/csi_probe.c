@@ -48,8 +48,7 @@ static void on_log(void *user, int32_t level, const char *msg)
 }
 
 static vmb_code set_fetched(probe *p, vmbi_json *volume, const char *key, const char *group,
-                            const char *resource, const char *ns, const char *name,
-                            vmb_error **err)
+                            const char *resource, const char *ns, const char *name, vmb_error **err)
 {
     vmbi_json *obj = NULL;
     vmb_code code = vmbi_fetch(&p->job, group, resource, ns, name, &obj, err);
@@ -64,12 +63,11 @@ static vmb_code begin(probe *p, const char *ns, const char *claim, vmb_error **e
     vmbi_json *volume = vmbi_json_object();
     char *text = NULL;
     size_t len = 0;
-    vmb_code code =
-        set_fetched(p, volume, "pvc", "", "persistentvolumeclaims", ns, claim, err);
+    vmb_code code = set_fetched(p, volume, "pvc", "", "persistentvolumeclaims", ns, claim, err);
     if (code == VMB_OK) {
-        code = set_fetched(p, volume, "pv", "", "persistentvolumes", NULL,
-                           vmbi_json_path_str(vmbi_json_get(volume, "pvc"), "spec.volumeName"),
-                           err);
+        code =
+            set_fetched(p, volume, "pv", "", "persistentvolumes", NULL,
+                        vmbi_json_path_str(vmbi_json_get(volume, "pvc"), "spec.volumeName"), err);
     }
     if (code == VMB_OK) {
         code = set_fetched(
@@ -140,8 +138,7 @@ static void answer(probe *p, vmb_code code, const vmb_error *err, int64_t took_n
     char *text = NULL;
     bool ok = vmbi_json_set_str(o, "code", vmb_code_name(code)) &&
               vmbi_json_set_str(o, "message", vmb_error_message(err)) &&
-              vmbi_json_set_int(o, "state", p->state) &&
-              vmbi_json_set_int(o, "score", p->score) &&
+              vmbi_json_set_int(o, "state", p->state) && vmbi_json_set_int(o, "score", p->score) &&
               vmbi_json_set_int(o, "ms", took_ns / VMBI_MS) &&
               vmbi_json_set_int(o, "unixNs", vmbi_unix_ns()) &&
               vmbi_json_set(o, "doc", p->doc != NULL ? vmbi_json_ref(p->doc) : vmbi_json_null()) &&

@@ -45,8 +45,8 @@ static const kind_row rows[] = {
      "VirtualMachineInstancetype", true},
     {"instancetype.kubevirt.io", "v1beta1", "virtualmachineclusterinstancetypes",
      "VirtualMachineClusterInstancetype", false},
-    {"instancetype.kubevirt.io", "v1beta1", "virtualmachinepreferences",
-     "VirtualMachinePreference", true},
+    {"instancetype.kubevirt.io", "v1beta1", "virtualmachinepreferences", "VirtualMachinePreference",
+     true},
     {"instancetype.kubevirt.io", "v1beta1", "virtualmachineclusterpreferences",
      "VirtualMachineClusterPreference", false},
     {"k8s.cni.cncf.io", "v1", "network-attachment-definitions", "NetworkAttachmentDefinition",
@@ -74,24 +74,26 @@ vmbi_json *fake_json(const char *text)
     return out;
 }
 
-static void key_of(char *out, size_t size, const char *group, const char *resource,
-                   const char *ns, const char *name)
+static void key_of(char *out, size_t size, const char *group, const char *resource, const char *ns,
+                   const char *name)
 {
     int n = snprintf(out, size, "%s/%s/%s/%s", group, resource, ns != NULL ? ns : "", name);
     assert_true(n > 0 && (size_t)n < size);
 }
 
-static void put_tree(fake_cluster *f, const char *group, const char *resource, vmbi_json *obj)
+/* Takes obj over when it succeeds. */
+static vmb_code put_tree(fake_cluster *f, const char *group, const char *resource, vmbi_json *obj,
+                         vmb_error **err)
 {
     char key[1024];
     key_of(key, sizeof key, group, resource, vmbi_json_path_str(obj, "metadata.namespace"),
            vmbi_json_path_str(obj, "metadata.name"));
-    assert_int_equal(vmbi_map_set(&f->objects, key, obj, NULL), VMB_OK);
+    return vmbi_map_set(&f->objects, key, obj, err);
 }
 
 void fake_put(fake_cluster *f, const char *group, const char *resource, const char *json)
 {
-    put_tree(f, group, resource, fake_json(json));
+    assert_int_equal(put_tree(f, group, resource, fake_json(json), NULL), VMB_OK);
 }
 
 vmbi_json *fake_get(fake_cluster *f, const char *group, const char *resource, const char *ns,
@@ -151,7 +153,8 @@ static vmb_code fault(fake_cluster *f, fake_verb verb, const char *resource, boo
                         : vmbi_fail(err, t->code, "fault on demand");
 }
 
-/* ---- the snapshot controller and the storage ---------------------------------------------------- */
+/* ---- the snapshot controller and the storage ----------------------------------------------------
+ */
 
 #define SNAP "snapshot.storage.k8s.io"
 
@@ -173,8 +176,7 @@ static void bind(fake_cluster *f, vmbi_json *vs)
         "'volumeSnapshotRef':{'name':'%s','namespace':'%s','uid':'%s'},"
         "'source':{'volumeHandle':'vol-1'}}}",
         uid, uid, f->storage.deletion_policy != NULL ? f->storage.deletion_policy : "Delete",
-        vmbi_json_path_str(vs, "metadata.name"), vmbi_json_path_str(vs, "metadata.namespace"),
-        uid);
+        vmbi_json_path_str(vs, "metadata.name"), vmbi_json_path_str(vs, "metadata.namespace"), uid);
     fake_put(f, SNAP, "volumesnapshotcontents", text);
     (void)snprintf(text, sizeof text, "snapcontent-%s", uid);
     vmbi_json *status = vmbi_json_ensure_object(vs, "status");
@@ -240,8 +242,8 @@ static void advance(fake_cluster *f)
             bind(f, vs);
             return; /* the map may have moved */
         }
-        vmbi_json *vsc = bound != NULL ? fake_get(f, SNAP, "volumesnapshotcontents", NULL, bound)
-                                       : NULL;
+        vmbi_json *vsc =
+            bound != NULL ? fake_get(f, SNAP, "volumesnapshotcontents", NULL, bound) : NULL;
         if (vsc != NULL) {
             advance_content(f, vs, vsc);
         }
@@ -291,7 +293,8 @@ static void remove_snapshot(fake_cluster *f, vmbi_json *vs)
     drop(f, SNAP, "volumesnapshots", ns, name);
 }
 
-/* ---- the vtable --------------------------------------------------------------------------------- */
+/* ---- the vtable ---------------------------------------------------------------------------------
+ */
 
 static vmb_code send(const vmbi_json *obj, vmb_sink *out, vmb_error **err)
 {
@@ -407,7 +410,11 @@ static vmb_code do_create(void *user, vmb_job *job, const char *group, const cha
     vmbi_json *meta = vmbi_json_get(obj, "metadata");
     assert_true(vmbi_json_set_str(meta, "uid", uid));
     assert_true(vmbi_json_set_str(meta, "creationTimestamp", "2026-11-24T01:02:03Z"));
-    put_tree(f, group, resource, obj);
+    code = put_tree(f, group, resource, obj, err);
+    if (code != VMB_OK) {
+        vmbi_json_free(obj);
+        return code;
+    }
     code = fault(f, FAKE_CREATE, resource, true, err);
     return code == VMB_OK ? send(obj, out, err) : code;
 }
@@ -538,8 +545,8 @@ void fake_open(fake_cluster *f, const char *without)
     f->job.log = do_log;
     f->job.log_user = f;
     without_groups = without;
-    assert_int_equal(
-        vmbi_cluster_open(&f->cluster, &f->provider, 10 * VMBI_SECOND, &f->job, NULL), VMB_OK);
+    assert_int_equal(vmbi_cluster_open(&f->cluster, &f->provider, 10 * VMBI_SECOND, &f->job, NULL),
+                     VMB_OK);
     without_groups = NULL;
     f->job.cluster = &f->cluster;
     f->storage = (fake_storage){.controller = true,
@@ -564,7 +571,8 @@ void fake_backup(fake_cluster *f, const char *name, const char *json)
     f->job.backup_json = json;
 }
 
-/* ---- actions ------------------------------------------------------------------------------------ */
+/* ---- actions ------------------------------------------------------------------------------------
+ */
 
 vmb_code fake_actions_add(void *user, const vmb_action_provider *p, vmb_error **err)
 {
@@ -606,8 +614,8 @@ vmb_code fake_actions_run(const fake_actions *a, fake_cluster *f, const char *gr
     }
     if (result->item != NULL) {
         vmbi_json *changed = NULL;
-        assert_int_equal(
-            vmbi_json_parse(result->item, result->item_len, "item", &changed, NULL), VMB_OK);
+        assert_int_equal(vmbi_json_parse(result->item, result->item_len, "item", &changed, NULL),
+                         VMB_OK);
         vmbi_json_free(*item);
         *item = changed;
     }

@@ -26,17 +26,17 @@ typedef struct fake_cluster fake_cluster;
 
 /* How the storage behaves; counts are requests for a snapshot or content since its creation. */
 typedef struct fake_storage {
-    bool controller;    /* binds snapshots */
-    bool sidecar;       /* takes them */
+    bool controller; /* binds snapshots */
+    bool sidecar;    /* takes them */
     int bind_after;
     int handle_after;
     int ready_after;
     int64_t restore_size;
-    const char *vs_error;   /* status.error of the snapshot; NULL none */
-    int vs_error_until;     /* request count at which it clears; -1 never */
-    const char *vsc_error;  /* JSON of status.error of the content; NULL none */
+    const char *vs_error;  /* status.error of the snapshot; NULL none */
+    int vs_error_until;    /* request count at which it clears; -1 never */
+    const char *vsc_error; /* JSON of status.error of the content; NULL none */
     const char *deletion_policy;
-    int snapshots;      /* that exist in the storage */
+    int snapshots; /* that exist in the storage */
 } fake_storage;
 
 struct fake_cluster {

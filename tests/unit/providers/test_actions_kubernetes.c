@@ -59,7 +59,8 @@ static int core_related(fixture *x, const char *resource, const char *ns, const 
     return fake_related(&x->r, "", resource, ns, name);
 }
 
-/* ---- pods ---------------------------------------------------------------------------------------- */
+/* ---- pods
+ * ---------------------------------------------------------------------------------------- */
 
 static void pod_brings_claims_and_priority(void **unused)
 {
@@ -76,8 +77,7 @@ static void pod_brings_claims_and_priority(void **unused)
     assert_int_equal(x.r.n_related, 3);
     assert_int_equal(core_related(&x, "persistentvolumeclaims", "s", "c1"), 0);
     assert_int_equal(core_related(&x, "persistentvolumeclaims", "s", "c2"), 0);
-    assert_int_equal(
-        fake_related(&x.r, "scheduling.k8s.io", "priorityclasses", NULL, "high"), 0);
+    assert_int_equal(fake_related(&x.r, "scheduling.k8s.io", "priorityclasses", NULL, "high"), 0);
     assert_null(x.r.item);
     close_fixture(&x);
 }
@@ -92,7 +92,8 @@ static void pod_without_anything_brings_nothing(void **unused)
     close_fixture(&x);
 }
 
-/* ---- claims -------------------------------------------------------------------------------------- */
+/* ---- claims
+ * -------------------------------------------------------------------------------------- */
 
 static const char bound_claim[] =
     "{'metadata':{'name':'c1','namespace':'s','labels':{'velero.io/restore-name':'r','velero.io/"
@@ -204,18 +205,19 @@ static void claim_brings_its_volume_group(void **unused)
     fixture x;
     (void)unused;
     open_fixture(&x, "");
-    fake_put(&x.f, "", "persistentvolumeclaims",
-             "{'metadata':{'name':'twin','namespace':'s','labels':{'velero.io/volume-group':'g'}}}");
-    fake_put(&x.f, "", "persistentvolumeclaims",
-             "{'metadata':{'name':'else','namespace':'s','labels':{'velero.io/volume-group':'h'}}}");
+    fake_put(
+        &x.f, "", "persistentvolumeclaims",
+        "{'metadata':{'name':'twin','namespace':'s','labels':{'velero.io/volume-group':'g'}}}");
+    fake_put(
+        &x.f, "", "persistentvolumeclaims",
+        "{'metadata':{'name':'else','namespace':'s','labels':{'velero.io/volume-group':'h'}}}");
     assert_int_equal(run(&x, "persistentvolumeclaims",
                          "{'metadata':{'name':'c','namespace':'s','labels':{'velero.io/"
                          "volume-group':'g'}},'spec':{'volumeName':'v'},'status':{'phase':"
                          "'Bound'}}"),
                      VMB_OK);
     assert_int_equal(x.r.n_related, 2);
-    assert_int_equal(core_related(&x, "persistentvolumeclaims", "s", "twin"),
-                     VMB_RELATED_OPTIONAL);
+    assert_int_equal(core_related(&x, "persistentvolumeclaims", "s", "twin"), VMB_RELATED_OPTIONAL);
     close_fixture(&x);
 }
 
@@ -231,13 +233,15 @@ static void claim_failed_list_keeps_claim_out(void **unused)
     close_fixture(&x);
 }
 
-/* ---- service accounts ----------------------------------------------------------------------------- */
+/* ---- service accounts
+ * ----------------------------------------------------------------------------- */
 
 static void put_bindings(fixture *x)
 {
-    fake_put(&x->f, RBAC, "clusterrolebindings",
-             "{'metadata':{'name':'b1'},'roleRef':{'kind':'ClusterRole','name':'r1'},'subjects':"
-             "[{'kind':'ServiceAccount','name':'sa','namespace':'s'},{'kind':'User','name':'sa'}]}");
+    fake_put(
+        &x->f, RBAC, "clusterrolebindings",
+        "{'metadata':{'name':'b1'},'roleRef':{'kind':'ClusterRole','name':'r1'},'subjects':"
+        "[{'kind':'ServiceAccount','name':'sa','namespace':'s'},{'kind':'User','name':'sa'}]}");
     fake_put(&x->f, RBAC, "clusterrolebindings",
              "{'metadata':{'name':'b2'},'roleRef':{'kind':'ClusterRole','name':'r2'},'subjects':"
              "[{'kind':'ServiceAccount','name':'sa','namespace':'other'},{'kind':'Group','name':"
@@ -297,8 +301,8 @@ static void label_safe_matches_velero(void **unused)
 {
     char out[VMBI_LABEL_SIZE];
     (void)unused;
-    vmbi_label_safe(
-        "du-11111111-2222-3333-4444-555555555555.66666666-7777-8888-9999-aaaaaaaaaaaa", out);
+    vmbi_label_safe("du-11111111-2222-3333-4444-555555555555.66666666-7777-8888-9999-aaaaaaaaaaaa",
+                    out);
     assert_string_equal(out, "du-11111111-2222-3333-4444-555555555555.66666666-7777-88814b395");
     vmbi_label_safe("short", out);
     assert_string_equal(out, "short");

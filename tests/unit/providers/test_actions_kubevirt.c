@@ -116,9 +116,9 @@ static void put_machine(fixture *x, const char *status)
     fake_put(&x->f, KV, "virtualmachines", vm);
 }
 
-#define RUNNING                                                                                 \
-    "{'created':true,'printableStatus':'Running','instancetypeRef':{'name':'small',"            \
-    "'controllerRevisionRef':{'name':'db-small-1'}},'preferenceRef':{'name':'fedora',"          \
+#define RUNNING                                                                                    \
+    "{'created':true,'printableStatus':'Running','instancetypeRef':{'name':'small',"               \
+    "'controllerRevisionRef':{'name':'db-small-1'}},'preferenceRef':{'name':'fedora',"             \
     "'controllerRevisionRef':{'name':'db-fedora-1'}}}"
 
 static void put_instance(fixture *x, const char *labels, const char *conditions)
@@ -158,7 +158,8 @@ static void open_running(fixture *x)
     put_launcher(x, "launcher", BY_UID, "w1", "Running");
 }
 
-/* ---- the graph ----------------------------------------------------------------------------------- */
+/* ---- the graph
+ * ----------------------------------------------------------------------------------- */
 
 static void machine_running_brings_whole_graph(void **unused)
 {
@@ -170,27 +171,23 @@ static void machine_running_brings_whole_graph(void **unused)
     assert_int_equal(core_related(&x, "pods", "launcher"), 0);
     assert_int_equal(fake_related(&x.r, "apps", "controllerrevisions", "shop", "db-small-1"), 0);
     assert_int_equal(fake_related(&x.r, "apps", "controllerrevisions", "shop", "db-fedora-1"), 0);
-    assert_int_equal(
-        fake_related(&x.r, TYPES, "virtualmachineinstancetypes", "shop", "small"),
-        VMB_RELATED_OPTIONAL);
-    assert_int_equal(
-        fake_related(&x.r, TYPES, "virtualmachineclusterpreferences", NULL, "fedora"),
-        VMB_RELATED_OPTIONAL);
+    assert_int_equal(fake_related(&x.r, TYPES, "virtualmachineinstancetypes", "shop", "small"),
+                     VMB_RELATED_OPTIONAL);
+    assert_int_equal(fake_related(&x.r, TYPES, "virtualmachineclusterpreferences", NULL, "fedora"),
+                     VMB_RELATED_OPTIONAL);
     assert_int_equal(fake_related(&x.r, CDI, "datavolumes", "shop", "db-root"),
                      VMB_RELATED_OPTIONAL);
     assert_int_equal(core_related(&x, CLAIMS, "db-root"), 0);
     assert_int_equal(core_related(&x, CLAIMS, "db-hot"), 0); /* from the instance only */
     assert_int_equal(core_related(&x, "secrets", "db-ci"), 0);
     assert_int_equal(core_related(&x, "secrets", "db-ssh"), 0);
-    assert_int_equal(fake_related(&x.r, "k8s.cni.cncf.io", "network-attachment-definitions",
-                                  "infra", "vlan42"),
-                     0);
+    assert_int_equal(
+        fake_related(&x.r, "k8s.cni.cncf.io", "network-attachment-definitions", "infra", "vlan42"),
+        0);
     assert_int_equal(core_related(&x, CLAIMS, "scratch"), -1);
     assert_int_equal(x.r.n_related, 13); /* each once; + the DataVolume name of db-hot */
-    assert_string_equal(vmbi_json_path_str(x.item, "spec.instancetype.revisionName"),
-                        "db-small-1");
-    assert_string_equal(vmbi_json_path_str(x.item, "spec.preference.revisionName"),
-                        "db-fedora-1");
+    assert_string_equal(vmbi_json_path_str(x.item, "spec.instancetype.revisionName"), "db-small-1");
+    assert_string_equal(vmbi_json_path_str(x.item, "spec.preference.revisionName"), "db-fedora-1");
     close_fixture(&x);
 }
 
@@ -280,9 +277,8 @@ static void machine_local_network_and_host_disk(void **unused)
              "[{'multus':{'networkName':'lan'}}],'volumes':[{'name':'h','hostDisk':{'path':'/d'}}]"
              "}}}}");
     assert_int_equal(run_vm(&x), VMB_OK);
-    assert_int_equal(fake_related(&x.r, "k8s.cni.cncf.io", "network-attachment-definitions",
-                                  "shop", "lan"),
-                     0);
+    assert_int_equal(
+        fake_related(&x.r, "k8s.cni.cncf.io", "network-attachment-definitions", "shop", "lan"), 0);
     assert_non_null(strstr(x.f.log.data, "W:volume h in namespace shop is a disk on its node"));
     close_fixture(&x);
 }
@@ -314,7 +310,8 @@ static void machine_type_kind_is_written_in_many_ways(void **unused)
     close_fixture(&x);
 }
 
-/* ---- persistent state ---------------------------------------------------------------------------- */
+/* ---- persistent state
+ * ---------------------------------------------------------------------------- */
 
 static void put_state_machine(fixture *x)
 {
@@ -356,7 +353,8 @@ static void machine_state_claim_of_old_name_is_tried(void **unused)
     close_fixture(&x);
 }
 
-/* ---- checks of machines -------------------------------------------------------------------------- */
+/* ---- checks of machines
+ * -------------------------------------------------------------------------- */
 
 static void machine_checks_running(const char *spec, vmb_code code, const char *part)
 {
@@ -416,12 +414,10 @@ static void machine_opted_out_parts_are_refused(void **unused)
     assert_int_equal(run_vm(&x), VMB_E_INVALID);
     assert_error(&x, "its instance is excluded");
     put_instance(&x, "{}", "[]");
-    put_launcher(&x, "launcher", BY_UID ",'velero.io/exclude-from-backup':'true'", "w1",
-                 "Running");
+    put_launcher(&x, "launcher", BY_UID ",'velero.io/exclude-from-backup':'true'", "w1", "Running");
     assert_int_equal(run_vm(&x), VMB_E_INVALID);
     assert_error(&x, "launcher pod is excluded");
-    put_launcher(&x, "launcher", BY_UID ",'velero.io/exclude-from-backup':'True'", "w1",
-                 "Running");
+    put_launcher(&x, "launcher", BY_UID ",'velero.io/exclude-from-backup':'True'", "w1", "Running");
     assert_int_equal(run_vm(&x), VMB_OK);
     close_fixture(&x);
 }
@@ -512,7 +508,8 @@ static void machine_starting_without_instance_counts_as_stopped(void **unused)
     close_fixture(&x);
 }
 
-/* ---- launcher pods ------------------------------------------------------------------------------- */
+/* ---- launcher pods
+ * ------------------------------------------------------------------------------- */
 
 static void launcher_of_a_migration_is_on_the_instances_node(void **unused)
 {
@@ -545,7 +542,8 @@ static void launcher_without_uid_label_is_found_by_annotation(void **unused)
     close_fixture(&x);
 }
 
-/* ---- instances ----------------------------------------------------------------------------------- */
+/* ---- instances
+ * ----------------------------------------------------------------------------------- */
 
 static vmb_code run_vmi(fixture *x)
 {
@@ -615,7 +613,8 @@ static void instance_of_a_replica_set_stands_alone(void **unused)
     close_fixture(&x);
 }
 
-/* ---- disks --------------------------------------------------------------------------------------- */
+/* ---- disks
+ * --------------------------------------------------------------------------------------- */
 
 static void put_disk(fixture *x, const char *phase, const char *labels)
 {
@@ -640,8 +639,7 @@ static void data_volume_filled_is_marked_and_brings_claim(void **unused)
     open_fixture(&x, "");
     put_disk(&x, "Succeeded", "{}");
     assert_int_equal(run(&x, CDI, "datavolumes", "disk"), VMB_OK);
-    assert_string_equal(vmbi_annotation_of(x.item, "cdi.kubevirt.io/storage.prePopulated"),
-                        "disk");
+    assert_string_equal(vmbi_annotation_of(x.item, "cdi.kubevirt.io/storage.prePopulated"), "disk");
     assert_int_equal(core_related(&x, CLAIMS, "disk"), 0);
     put_disk(&x, "ImportInProgress", "{}");
     assert_int_equal(run(&x, CDI, "datavolumes", "disk"), VMB_OK);
@@ -657,16 +655,14 @@ static void claim_of_data_volume_says_how_far_it_is(void **unused)
     open_fixture(&x, "");
     put_disk(&x, "Succeeded", "null");
     assert_int_equal(run(&x, "", CLAIMS, "disk"), VMB_OK);
-    assert_string_equal(vmbi_annotation_of(x.item, "cdi.kubevirt.io/storage.populatedFor"),
-                        "disk");
+    assert_string_equal(vmbi_annotation_of(x.item, "cdi.kubevirt.io/storage.populatedFor"), "disk");
     assert_string_equal(vmbi_label_of(x.item, "velero.kubevirt.io/pvc-uid"), "c-uid");
     assert_null(vmbi_annotation_of(x.item, "velero.kubevirt.io/original-pvc-uid"));
     put_disk(&x, "ImportInProgress", "{'velero.kubevirt.io/pvc-uid':'mine'}");
     assert_int_equal(run(&x, "", CLAIMS, "disk"), VMB_OK);
     assert_string_equal(vmbi_annotation_of(x.item, "kvp.kubevirt.io/storage.inprogress"), "disk");
     assert_null(vmbi_annotation_of(x.item, "cdi.kubevirt.io/storage.populatedFor"));
-    assert_string_equal(vmbi_annotation_of(x.item, "velero.kubevirt.io/original-pvc-uid"),
-                        "mine");
+    assert_string_equal(vmbi_annotation_of(x.item, "velero.kubevirt.io/original-pvc-uid"), "mine");
     close_fixture(&x);
 }
 
@@ -683,7 +679,8 @@ static void claim_of_collected_data_volume_is_taken(void **unused)
     close_fixture(&x);
 }
 
-/* ---- the example --------------------------------------------------------------------------------- */
+/* ---- the example
+ * --------------------------------------------------------------------------------- */
 
 /* Lets the demo folder answer in place of the fake. */
 static void demo_machine_brings_everything(void **unused)
@@ -719,15 +716,15 @@ static void demo_machine_brings_everything(void **unused)
     vmbi_json_free(s);
     assert_int_equal(vmbi_cluster_open(&cluster, &dir, VMBI_SECOND, &x.f.job, NULL), VMB_OK);
     x.f.job.cluster = &cluster;
-    assert_int_equal(vmb_cluster_get(&cluster, &x.f.job, KV, NULL, "virtualmachines", "shop",
-                                     "web", &text, NULL, NULL),
+    assert_int_equal(vmb_cluster_get(&cluster, &x.f.job, KV, NULL, "virtualmachines", "shop", "web",
+                                     &text, NULL, NULL),
                      VMB_OK);
     x.item = fake_json("{}");
     vmbi_json_free(x.item);
     assert_int_equal(vmbi_json_parse(text, strlen(text), "vm", &x.item, NULL), VMB_OK);
     vmb_free(text);
-    assert_int_equal(
-        fake_actions_run(&x.a, &x.f, KV, "virtualmachines", &x.item, &x.r, &x.err), VMB_OK);
+    assert_int_equal(fake_actions_run(&x.a, &x.f, KV, "virtualmachines", &x.item, &x.r, &x.err),
+                     VMB_OK);
     for (size_t i = 0; i < VMBI_ARRAY_LEN(want); i++) {
         if (fake_related(&x.r, want[i][0], want[i][1], want[i][2], want[i][3]) < 0) {
             fail_msg("%s %s is missing", want[i][1], want[i][3]);
@@ -751,9 +748,9 @@ static void memory_machine_survives_every_failure(void **unused)
     size_t len = 0;
     (void)unused;
     open_running(&x);
-    assert_int_equal(vmbi_json_to_text(
-                         fake_get(&x.f, KV, "virtualmachines", "shop", "db"), &text, &len, NULL),
-                     VMB_OK);
+    assert_int_equal(
+        vmbi_json_to_text(fake_get(&x.f, KV, "virtualmachines", "shop", "db"), &text, &len, NULL),
+        VMB_OK);
     for (uint64_t n = 1;; n++) {
         reset(&x);
         vmbi_alloc_fail_from(n);

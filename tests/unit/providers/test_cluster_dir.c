@@ -121,8 +121,7 @@ static vmb_code get_object(fixture *x, const char *group, const char *resource, 
     struct vmb_sink sink = vmbi_sink_to_buf(&b);
     vmb_error_free(x->err);
     x->err = NULL;
-    vmb_code code =
-        x->p.get(x->p.user, &x->job, group, "v1", resource, ns, name, &sink, &x->err);
+    vmb_code code = x->p.get(x->p.user, &x->job, group, "v1", resource, ns, name, &sink, &x->err);
     if (code == VMB_OK) {
         assert_int_equal(vmbi_json_parse(b.data, b.len, "object", out, NULL), VMB_OK);
     }
@@ -169,7 +168,8 @@ static void assert_error(const fixture *x, const char *part)
 
 static const char config_map[] = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ";
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files
+ * --------------------------------------------------------------------------------------- */
 
 static void folder_nested_files_and_documents_are_all_read(void **unused)
 {
@@ -179,10 +179,12 @@ static void folder_nested_files_and_documents_are_all_read(void **unused)
     new_folder(&x);
     put_dir(&x, "b");
     put_dir(&x, "b/c");
-    put_file(&x, "a.yaml",
-             "# comment only\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: "
-             "ns}\n---\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: two, namespace: ns}\n");
-    put_file(&x, "b/x.yml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: three, namespace: ns}\n");
+    put_file(
+        &x, "a.yaml",
+        "# comment only\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: "
+        "ns}\n---\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: two, namespace: ns}\n");
+    put_file(&x, "b/x.yml",
+             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: three, namespace: ns}\n");
     put_file(&x, "b/c/y.json",
              "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"four\","
              "\"namespace\":\"a\"}}");
@@ -201,10 +203,11 @@ static void list_kinds_are_expanded(void **unused)
     names l = {0};
     (void)unused;
     new_folder(&x);
-    put_file(&x, "l.yaml",
-             "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: p, "
-             "namespace: ns}}\n- apiVersion: v1\n  kind: PodList\n  items:\n  - {metadata: {name: q, "
-             "namespace: ns}}\n");
+    put_file(
+        &x, "l.yaml",
+        "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: p, "
+        "namespace: ns}}\n- apiVersion: v1\n  kind: PodList\n  items:\n  - {metadata: {name: q, "
+        "namespace: ns}}\n");
     must_load(&x);
     assert_int_equal(list(&x, "", "pods", NULL, NULL, &l), VMB_OK);
     assert_string_equal(l.text, "ns/p ns/q");
@@ -248,8 +251,8 @@ static void bad_manifests_name_file_and_line(void **unused)
         {"apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: no}\n", VMB_E_INVALID,
          "quotes make it text"},
         {"apiVersion: v1\nkind: List\nitems: [{kind: Pod}]\n", VMB_E_INVALID, "items[0]"},
-        {"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: [1]}\n",
-         VMB_E_INVALID, "stringData.a"},
+        {"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: [1]}\n", VMB_E_INVALID,
+         "stringData.a"},
         {"a: [\n", VMB_E_PARSE, "bad.yaml"},
     };
     (void)unused;
@@ -290,8 +293,9 @@ static void links_stay_inside_the_folder(void **unused)
     vmbi_json *d = discovery(&x);
     vmbi_json *warnings = vmbi_json_get(d, "warnings");
     assert_int_equal(vmbi_json_len(warnings), 4);
-    assert_non_null(strstr(vmbi_json_str(vmbi_json_at(warnings, 2)), "out.yaml: symbolic link leads "
-                                                                     "out of the folder"));
+    assert_non_null(strstr(vmbi_json_str(vmbi_json_at(warnings, 2)),
+                           "out.yaml: symbolic link leads "
+                           "out of the folder"));
     vmbi_json_free(d);
     close_fixture(&x);
     close_fixture(&outside);
@@ -351,7 +355,8 @@ static void missing_folder_is_not_found(void **unused)
     vmb_error_free(x.err);
 }
 
-/* ---- objects ------------------------------------------------------------------------------------- */
+/* ---- objects
+ * ------------------------------------------------------------------------------------- */
 
 static void secret_string_data_becomes_data(void **unused)
 {
@@ -359,8 +364,9 @@ static void secret_string_data_becomes_data(void **unused)
     vmbi_json *o = NULL;
     (void)unused;
     new_folder(&x);
-    put_file(&x, "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\n"
-                           "data: {a: b2xk, b: Yg==}\nstringData: {a: new, c: ''}\n");
+    put_file(&x, "s.yaml",
+             "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\n"
+             "data: {a: b2xk, b: Yg==}\nstringData: {a: new, c: ''}\n");
     must_load(&x);
     assert_int_equal(get_object(&x, "", "secrets", "ns", "s", &o), VMB_OK);
     assert_null(vmbi_json_get(o, "stringData"));
@@ -398,10 +404,11 @@ static void list_filters_by_namespace_and_labels(void **unused)
     names l = {0};
     (void)unused;
     new_folder(&x);
-    put_file(&x, "a.yaml",
-             "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: ns, labels: {app: web, tier: "
-             "x}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: m, labels: {app: "
-             "db}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: c, namespace: ns}\n");
+    put_file(
+        &x, "a.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: ns, labels: {app: web, tier: "
+        "x}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: m, labels: {app: "
+        "db}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: c, namespace: ns}\n");
     must_load(&x);
     assert_int_equal(list(&x, "", "pods", "ns", NULL, &l), VMB_OK);
     assert_string_equal(l.text, "ns/a ns/c");
@@ -439,7 +446,8 @@ static void list_ends_with_the_receivers_code(void **unused)
     close_fixture(&x);
 }
 
-/* ---- discovery ----------------------------------------------------------------------------------- */
+/* ---- discovery
+ * ----------------------------------------------------------------------------------- */
 
 static const vmbi_json *group_of(const vmbi_json *d, const char *group)
 {
@@ -471,8 +479,9 @@ static void discovery_lists_native_kinds_and_used_groups(void **unused)
     fixture x;
     (void)unused;
     new_folder(&x);
-    put_file(&x, "a.yaml", "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: v, "
-                           "namespace: ns}\n");
+    put_file(&x, "a.yaml",
+             "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: v, "
+             "namespace: ns}\n");
     must_load(&x);
     vmbi_json *d = discovery(&x);
     assert_string_equal(vmbi_json_path_str(d, "serverVersion.gitVersion"), "v0.0.0-directory");
@@ -504,11 +513,12 @@ static void discovery_follows_definitions_of_the_folder(void **unused)
     (void)unused;
     new_folder(&x);
     put_file(&x, "a-object.yaml", "apiVersion: ex.io/v1\nkind: Mouse\nmetadata: {name: jerry}\n");
-    put_file(&x, "b-definition.yaml",
-             "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: "
-             "mice.ex.io}\nspec:\n  group: ex.io\n  scope: Cluster\n  names: {plural: mice, "
-             "singular: mouse, kind: Mouse, shortNames: [mo]}\n  versions:\n  - {name: v1beta1, "
-             "served: true}\n  - {name: v1, served: true}\n  - {name: v2, served: false}\n");
+    put_file(
+        &x, "b-definition.yaml",
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: "
+        "mice.ex.io}\nspec:\n  group: ex.io\n  scope: Cluster\n  names: {plural: mice, "
+        "singular: mouse, kind: Mouse, shortNames: [mo]}\n  versions:\n  - {name: v1beta1, "
+        "served: true}\n  - {name: v1, served: true}\n  - {name: v2, served: false}\n");
     must_load(&x);
     vmbi_json *d = discovery(&x);
     assert_string_equal(vmbi_json_get_str(group_of(d, "ex.io"), "preferredVersion"), "v1");
@@ -551,11 +561,13 @@ static void versions_other_than_served_are_noted(void **unused)
     names l = {0};
     (void)unused;
     new_folder(&x);
-    put_file(&x, "a.yaml",
-             "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old, namespace: "
-             "ns}\n---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: new, namespace: ns}\n");
-    put_file(&x, "b.yaml", "apiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: "
-                           "p, namespace: ns}\n");
+    put_file(
+        &x, "a.yaml",
+        "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old, namespace: "
+        "ns}\n---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: new, namespace: ns}\n");
+    put_file(&x, "b.yaml",
+             "apiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: "
+             "p, namespace: ns}\n");
     must_load(&x);
     assert_int_equal(list(&x, "batch", "cronjobs", NULL, NULL, &l), VMB_OK);
     assert_string_equal(l.text, "ns/new ns/old");
@@ -570,8 +582,8 @@ static void versions_other_than_served_are_noted(void **unused)
 
 static void version_order_is_kubernetes(void **unused)
 {
-    static const char *const order[] = {"v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1",
-                                        "v12alpha1", "v11alpha2", "foo1", "foo10"};
+    static const char *const order[] = {"v10",     "v2",        "v1",        "v11beta2", "v10beta3",
+                                        "v3beta1", "v12alpha1", "v11alpha2", "foo1",     "foo10"};
     (void)unused;
     for (size_t i = 0; i + 1 < VMBI_ARRAY_LEN(order); i++) {
         assert_true(vmbi_dir_version_compare(order[i], order[i + 1]) < 0);
@@ -587,9 +599,9 @@ static void kinds_table_is_consistent(void **unused)
     (void)unused;
     for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
-            assert_false(vmbi_streq(k[i].group, k[j].group) &&
-                         (vmbi_streq(k[i].kind, k[j].kind) ||
-                          vmbi_streq(k[i].plural, k[j].plural)));
+            assert_false(
+                vmbi_streq(k[i].group, k[j].group) &&
+                (vmbi_streq(k[i].kind, k[j].kind) || vmbi_streq(k[i].plural, k[j].plural)));
             if (vmbi_streq(k[i].group, k[j].group)) { /* a group's rows stand together */
                 assert_string_equal(k[j - 1].group, k[j].group);
             }
@@ -597,7 +609,8 @@ static void kinds_table_is_consistent(void **unused)
     }
 }
 
-/* ---- the example ---------------------------------------------------------------------------------- */
+/* ---- the example
+ * ---------------------------------------------------------------------------------- */
 
 static void demo_cluster_loads_whole(void **unused)
 {

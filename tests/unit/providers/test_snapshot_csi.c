@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot_csi_fixture.h"
 
-/* ---- bidding and beginning ----------------------------------------------------------------------- */
+/* ---- bidding and beginning
+ * ----------------------------------------------------------------------- */
 
 static int32_t bid(fixture *x)
 {
@@ -54,9 +55,8 @@ static void begin_creates_velero_snapshot(void **unused)
     assert_true(vmbi_starts_with(name, "velero-web-root-"));
     assert_string_equal(vmbi_json_path_str(vs, "metadata.namespace"), "shop");
     assert_string_equal(vmbi_json_path_str(vs, "metadata.labels.app"), "web");
-    assert_string_equal(vmbi_json_get_str(vmbi_json_path(vs, "metadata.labels"),
-                                          "velero.io/backup-name"),
-                        "b1");
+    assert_string_equal(
+        vmbi_json_get_str(vmbi_json_path(vs, "metadata.labels"), "velero.io/backup-name"), "b1");
     assert_string_equal(vmbi_json_path_str(vs, "spec.source.persistentVolumeClaimName"),
                         "web-root");
     assert_string_equal(vmbi_json_path_str(vs, "spec.volumeSnapshotClassName"), "only");
@@ -84,9 +84,9 @@ static void begin_long_names_stay_label_safe(void **unused)
     assert_int_equal(begin(&x), VMB_OK);
     const vmbi_json *vs = only_snapshot(&x);
     assert_int_equal(strlen(vmbi_json_path_str(vs, "metadata.name")), 63);
-    assert_int_equal(strlen(vmbi_json_get_str(vmbi_json_path(vs, "metadata.labels"),
-                                              "velero.io/backup-name")),
-                     63);
+    assert_int_equal(
+        strlen(vmbi_json_get_str(vmbi_json_path(vs, "metadata.labels"), "velero.io/backup-name")),
+        63);
     close_fixture(&x);
 }
 
@@ -119,7 +119,8 @@ static void begin_unfit_claims_are_refused(void **unused)
             VMB_E_UNSUPPORTED, "not a CSI volume");
 }
 
-/* ---- classes ------------------------------------------------------------------------------------- */
+/* ---- classes
+ * ------------------------------------------------------------------------------------- */
 
 static const char *class_of(fixture *x)
 {
@@ -248,7 +249,8 @@ static void class_list_is_asked_once_per_run(void **unused)
     close_fixture(&x);
 }
 
-/* ---- watching ------------------------------------------------------------------------------------ */
+/* ---- watching
+ * ------------------------------------------------------------------------------------ */
 
 static void poll_reports_cut_before_ready(void **unused)
 {
@@ -495,7 +497,8 @@ static void begin_denied_leaves_nothing(void **unused)
     close_fixture(&x);
 }
 
-/* ---- describing ---------------------------------------------------------------------------------- */
+/* ---- describing
+ * ---------------------------------------------------------------------------------- */
 
 static void describe_before_cut_is_refused(void **unused)
 {
@@ -579,9 +582,8 @@ static void describe_items_are_ordered_and_clean(void **unused)
     const vmbi_json *vsc = vmbi_json_get(vmbi_json_at(items, 1), "object");
     assert_null(vmbi_json_get(vmbi_json_path(vsc, "metadata.annotations"),
                               "snapshot.storage.kubernetes.io/volumesnapshot-being-created"));
-    assert_string_equal(
-        vmbi_json_str(vmbi_json_at(vmbi_json_path(vsc, "metadata.finalizers"), 0)),
-        "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection");
+    assert_string_equal(vmbi_json_str(vmbi_json_at(vmbi_json_path(vsc, "metadata.finalizers"), 0)),
+                        "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection");
     assert_string_equal(
         vmbi_json_get_str(vmbi_json_path(vsc, "metadata.labels"), "velero.io/backup-name"), "b1");
     const vmbi_json *vs = vmbi_json_get(vmbi_json_at(items, 2), "object");
@@ -620,9 +622,9 @@ static void describe_claim_request_is_raised_only_upwards(void **unused)
     assert_string_equal(vmbi_json_get_str(vmbi_json_path(d, "claimPatch.metadata.annotations"),
                                           "velero.io/volume-snapshot-name"),
                         vs);
-    assert_string_equal(vmbi_json_get_str(vmbi_json_path(d, "claimPatch.metadata.labels"),
-                                          "velero.io/backup-name"),
-                        "b1");
+    assert_string_equal(
+        vmbi_json_get_str(vmbi_json_path(d, "claimPatch.metadata.labels"), "velero.io/backup-name"),
+        "b1");
     vmbi_json_free(d);
     close_fixture(&x);
     assert_null(request_after(&x, 1073741824, &d)); /* equal */
@@ -636,7 +638,8 @@ static void describe_claim_request_is_raised_only_upwards(void **unused)
     close_fixture(&x);
 }
 
-/* ---- releasing ----------------------------------------------------------------------------------- */
+/* ---- releasing
+ * ----------------------------------------------------------------------------------- */
 
 static vmb_code finish(fixture *x)
 {
@@ -789,7 +792,8 @@ static void cancel_twice_is_harmless(void **unused)
     close_fixture(&x);
 }
 
-/* ---- settings, memory ---------------------------------------------------------------------------- */
+/* ---- settings, memory
+ * ---------------------------------------------------------------------------- */
 
 static void settings_unknown_or_bad_are_refused(void **unused)
 {
@@ -830,6 +834,33 @@ static void memory_describe_survives_every_failure(void **unused)
         assert_int_equal(code, VMB_E_NOMEM);
     }
     close_fixture(&x);
+}
+
+/* begin under a failing allocator: nothing leaks, and whatever was created belongs to an operation
+ * that cancel can clean up. The fake allocates too, so the failure may hit on either side. */
+static void memory_begin_never_loses_a_snapshot(void **unused)
+{
+    (void)unused;
+    for (uint64_t n = 1; n < 400; n++) {
+        fixture x;
+        open_with(&x, "{'cleanupTimeout':'40ms'}", "");
+        fake_put(&x.f, SNAP, "volumesnapshotclasses", class_json);
+        x.f.storage.controller = false;
+        vmbi_alloc_fail_from(n);
+        vmb_code code = begin(&x);
+        vmbi_alloc_fail_from(0);
+        if (code != VMB_OK) {
+            assert_null(x.op);
+            assert_int_equal(fake_count(&x.f, SNAP, "volumesnapshots"), 0);
+        } else {
+            assert_int_equal(cancel(&x), VMB_OK);
+            assert_int_equal(fake_count(&x.f, SNAP, "volumesnapshots"), 0);
+        }
+        close_fixture(&x);
+        if (code == VMB_OK && n > 100) {
+            break;
+        }
+    }
 }
 
 int main(void)
@@ -881,6 +912,7 @@ int main(void)
         cmocka_unit_test(cancel_twice_is_harmless),
         cmocka_unit_test(settings_unknown_or_bad_are_refused),
         cmocka_unit_test(memory_describe_survives_every_failure),
+        cmocka_unit_test(memory_begin_never_loses_a_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
