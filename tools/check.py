@@ -6,6 +6,9 @@ Each suite runs within a time limit, its output goes to a log, and it gets one l
 The last line is `N passed, N failed, N skipped`: the sum over the suites' own tests.
 """
 import argparse
+import concurrent.futures
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -13,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -30,7 +34,7 @@ class Suite:
     """One line of the check: a list of commands, run in order until one fails."""
 
     def __init__(self, name, commands, limit_s, counter="exit", env=None, build=None,
-                 needs=(), after=None):
+                 needs=(), after=None, waits=False, velero=False):
         self.name = name
         self.commands = commands
         self.limit_s = limit_s
@@ -39,6 +43,8 @@ class Suite:
         self.build = build  # for counter meson: the build folder
         self.needs = needs  # programs without which the suite is skipped
         self.after = after  # the suite without whose success this one cannot run
+        self.waits = waits  # mostly waits for servers: runs beside another one of the kind
+        self.velero = velero  # starts a Velero server
 
 
 class Checker:
@@ -48,6 +54,10 @@ class Checker:
         self.logs = os.path.join(self.top, "logs")
         self.totals = [0, 0, 0]
         self.failed_suites = []
+        self.lock = threading.Lock()  # of what is printed and summed up
+        self.velero = threading.Lock()  # its server has one fixed port
+        self.running = set()  # processes that were started and have not ended
+        self.stopping = False
         os.makedirs(self.logs, exist_ok=True)
 
     def folder(self, name):
@@ -56,33 +66,37 @@ class Checker:
     # ---- running ------------------------------------------------------------------------
 
     def run(self, suite):
-        if self.args.only and not any(word in suite.name for word in self.args.only):
-            return True
+        if self.stopping or self.args.only and not any(word in suite.name for word in self.args.only):
+            return
         missing = [program for program in suite.needs if not shutil.which(program)]
         if missing:
             word = "Go" if missing == ["go"] else ", ".join(missing)
             self.line(suite, (0, 0, 1), 0, f"skipped: needs {word}")
-            return True
+            return
         log = os.path.join(self.logs, re.sub(r"[^\w.-]+", "-", suite.name) + ".log")
-        if suite.after in self.failed_suites:
-            self.line(suite, (0, 0, 1), 0, f"skipped: \"{suite.after}\" failed")
-            return True
+        after = suite.after or "build: gcc"  # without that one nothing can run
+        if after in self.failed_suites:
+            self.line(suite, (0, 0, 1), 0, f"skipped: \"{after}\" failed")
+            return
         if suite.build:  # an old log must not be counted
             path = os.path.join(suite.build, "meson-logs", "testlog.json")
             if os.path.exists(path):
                 os.remove(path)
-        started = time.monotonic()
-        status, last = self.run_commands(suite, log)
+        with self.velero if suite.velero else contextlib.nullcontext():
+            started = time.monotonic()
+            status, last = self.run_commands(suite, log)
+        if self.stopping:
+            return
         counts = self.count(suite, log, status)
         note = ""
         if status == "timeout":
             note = f"ended after its limit of {suite.limit_s} s"
         elif status not in (0, 77) and counts[1]:
             note = f"{last} ended with {status}"
-        self.line(suite, counts, time.monotonic() - started, note)
-        if counts[1]:
-            self.show_failure(suite, log)
-        return not counts[1]
+        with self.lock:
+            self.line(suite, counts, time.monotonic() - started, note)
+            if counts[1]:
+                self.show_failure(suite, log)
 
     def run_commands(self, suite, log):
         """(exit status or "timeout", words of the last command)."""
@@ -98,11 +112,20 @@ class Checker:
                     return status, os.path.basename(command[0])
         return 0, ""
 
-    @staticmethod
-    def run_one(command, env, out, deadline):
+    def stop(self):
+        """Ends what is running, and lets nothing more start."""
+        self.stopping = True
+        for process in list(self.running):
+            try:
+                os.killpg(process.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass  # it has ended by itself
+
+    def run_one(self, command, env, out, deadline):
         """A command in a process group of its own, which ends with it."""
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                                    stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        self.running.add(process)
         try:
             return process.wait(max(1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -117,10 +140,8 @@ class Checker:
                 except ProcessLookupError:
                     break
             return "timeout"
-        except KeyboardInterrupt:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(15)
-            raise
+        finally:
+            self.running.discard(process)
 
     # ---- counting -----------------------------------------------------------------------
 
@@ -276,10 +297,12 @@ def rig_plan(checker):
         yield Suite("rig: build the servers", [["python3", "tests/rig/build"]], 3600,
                     needs=("go",))
     for script in scripts("rig", r"(?:selftest|test|run)"):
-        yield Suite("rig: " + script[len("tests/"):], [["python3", script]], 300, "line", env)
+        yield Suite("rig: " + script[len("tests/"):], [["python3", script]], 300, "line", env,
+                    waits=True, velero="csi-driver" not in script)
     for folder in ("conformance", "cluster", "faults", "interop"):
         for script in scripts(folder, "run"):
-            yield Suite(script[len("tests/"):], [["python3", script]], 300, "line", env)
+            yield Suite(script[len("tests/"):], [["python3", script]], 300, "line", env,
+                        waits=True, velero=folder == "interop")
 
 
 def full_plan(checker):
@@ -307,14 +330,14 @@ def main():
     args = parser.parse_args()
     checker = Checker(args)
     plan = quick_plan(checker) if args.quick else full_plan(checker)
-    broken_build = None
-    for suite in plan:
-        fine = checker.run(suite)
-        if not fine and suite.name == "build: gcc":
-            broken_build = suite
-            break  # nothing below can run
-    if broken_build:
-        print("the build failed: the other suites did not run")
+    for waits, suites in itertools.groupby(plan, key=lambda suite: suite.waits):
+        with concurrent.futures.ThreadPoolExecutor(2 if waits else 1) as pool:
+            try:
+                list(pool.map(checker.run, suites))
+            except KeyboardInterrupt:
+                checker.stop()
+                print("interrupted")
+                return 130
     if checker.failed_suites:
         print("failed: " + ", ".join(checker.failed_suites))
     print("%d passed, %d failed, %d skipped" % tuple(checker.totals))

@@ -24,7 +24,7 @@ static int print_table(const json_t *list)
         cli_age(cli_text(location, "lastValidationTime", NULL), age, sizeof(age), false);
         cli_table_add(&table, age);
         cli_age(cli_text(location, "creationTimestamp", NULL), age, sizeof(age), false);
-        cli_table_add(&table, age);
+        cli_table_add(&table, *age ? age : "<unknown>");
         cli_table_add(&table, json_is_true(json_object_get(location, "default")) ? "true" : "");
     }
     return cli_table_print(&table);
