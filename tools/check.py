@@ -93,6 +93,8 @@ class Checker:
             note = f"ended after its limit of {suite.limit_s} s"
         elif status not in (0, 77) and counts[1]:
             note = f"{last} ended with {status}"
+        elif not counts[0] and not counts[1]:
+            note = self.why_skipped(log)
         with self.lock:
             self.line(suite, counts, time.monotonic() - started, note)
             if counts[1]:
@@ -161,6 +163,13 @@ class Checker:
         if status not in (0, 77) and counts[1] == 0:
             return (counts[0], 1, counts[2])
         return counts
+
+    @staticmethod
+    def why_skipped(log):
+        """The last line of the log that gives a reason."""
+        with open(log, encoding="utf-8", errors="replace") as f:
+            reasons = [line.strip() for line in f if line.startswith("skipped: ")]
+        return reasons[-1][:80] if reasons else ""
 
     @staticmethod
     def count_line(log):
