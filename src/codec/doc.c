@@ -44,8 +44,8 @@ static vmb_code check_text(const char *text, size_t len, size_t max, const char 
     }
     if (len > 0 && memchr(text, '\0', len) != NULL) {
         vmbi_cursor_move(&c, memchr(text, '\0', len));
-        return vmbi_fail(err, VMB_E_PARSE, "%s: line %d column %d: the text contains a NUL byte", what,
-                         c.line, c.column);
+        return vmbi_fail(err, VMB_E_PARSE, "%s: line %d column %d: the text contains a NUL byte",
+                         what, c.line, c.column);
     }
     if (vmbi_utf8_valid(text, len)) {
         return VMB_OK;
@@ -141,8 +141,8 @@ static vmb_code json_positions(const char *text, size_t len, vmbi_positions **ou
     vmb_code code = vmbi_positions_new(&j.p, err);
 
     if (code == VMB_OK) {
-        code = place_value(&j, (vmbi_slice){start, (size_t)(text + len - start)}, NULL,
-                           &j.p->root, err);
+        code = place_value(&j, (vmbi_slice){start, (size_t)(text + len - start)}, NULL, &j.p->root,
+                           err);
         if (code != VMB_OK) {
             vmbi_positions_free(j.p);
             return code;

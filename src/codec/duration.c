@@ -12,14 +12,9 @@ typedef struct unit {
 
 /* Longest names first where one is the beginning of another; both micro signs that Go takes. */
 static const unit units[] = {
-    {"ns", 1},
-    {"us", 1000},
-    {"\xc2\xb5s", 1000}, /* U+00B5 */
-    {"\xce\xbcs", 1000}, /* U+03BC */
-    {"ms", 1000000},
-    {"s", 1000000000},
-    {"m", 60000000000},
-    {"h", 3600000000000},
+    {"ns", 1},           {"us", 1000},      {"\xc2\xb5s", 1000}, /* U+00B5 */
+    {"\xce\xbcs", 1000},                                         /* U+03BC */
+    {"ms", 1000000},     {"s", 1000000000}, {"m", 60000000000},  {"h", 3600000000000},
 };
 
 /* The largest magnitude: that of INT64_MIN. */

@@ -103,8 +103,7 @@ vmb_code vmbi_inflate_step(vmbi_inflate *z, const uint8_t **in, size_t *in_len, 
 
 vmb_code vmbi_inflate_finish(const vmbi_inflate *z, vmb_error **err)
 {
-    return z->member_ended ? VMB_OK
-                           : vmbi_fail(err, VMB_E_PARSE, "gzip data ends before its end");
+    return z->member_ended ? VMB_OK : vmbi_fail(err, VMB_E_PARSE, "gzip data ends before its end");
 }
 
 struct vmbi_gunzip {

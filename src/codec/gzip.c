@@ -10,8 +10,8 @@
 
 enum {
     /* On a tar of Kubernetes objects level 1 is 30 % smaller than level 0 at the same speed (about
-     * 2 GB/s) and within 4 % of zlib's level 6 (0.14 GB/s); level 2 gains nothing over 1, level 3 2 %
-     * at a tenth of the speed. Measured by tests/bench/bench_gzip.c. */
+     * 2 GB/s) and within 4 % of zlib's level 6 (0.14 GB/s); level 2 gains nothing over 1, level 3 2
+     * % at a tenth of the speed. Measured by tests/bench/bench_gzip.c. */
     LEVEL = 1,
     OUT_SIZE = 64 * 1024,
     IN_SIZE = 64 * 1024,

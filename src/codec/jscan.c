@@ -511,7 +511,10 @@ typedef struct wanted {
     size_t offset; /* of the slice in vmbi_object_scan */
 } wanted;
 
-#define WANTED(key, field) {(key), sizeof(key) - 1, offsetof(vmbi_object_scan, field)}
+#define WANTED(key, field)                                                                         \
+    {                                                                                              \
+        (key), sizeof(key) - 1, offsetof(vmbi_object_scan, field)                                  \
+    }
 
 static const wanted wanted_top[] = {
     WANTED("apiVersion", api_version),
@@ -541,8 +544,7 @@ static vmbi_slice *find_wanted(vmbi_object_scan *out, const wanted *w, size_t n,
 
 /* Keeps the wanted members of the object whose scan has begun, up to its '}'. A key that stands
  * twice is refused: which one counts would be a matter of the reader. */
-static bool scan_members(vmbi_jscan *s, const wanted *w, size_t n, vmbi_object_scan *out,
-                         bool top);
+static bool scan_members(vmbi_jscan *s, const wanted *w, size_t n, vmbi_object_scan *out, bool top);
 
 /* metadata is walked in place, so that its bytes are looked at once. */
 static bool scan_metadata(vmbi_jscan *s, vmbi_object_scan *out, bool *seen)

@@ -87,10 +87,10 @@ static vmb_code fail_unfit(vmb_error **err, const char *what, int line, const ch
     int column;
 
     locate(text, at, &line, &column);
-    return *at == '\0' ? vmbi_fail(err, VMB_E_PARSE, "%s: line %d column %d: a NUL byte", what, line,
-                                   column)
-                       : vmbi_fail(err, VMB_E_LIMIT, "%s: line %d column %d: nested too deeply", what,
-                                   line, column);
+    return *at == '\0' ? vmbi_fail(err, VMB_E_PARSE, "%s: line %d column %d: a NUL byte", what,
+                                   line, column)
+                       : vmbi_fail(err, VMB_E_LIMIT, "%s: line %d column %d: nested too deeply",
+                                   what, line, column);
 }
 
 static bool is_number_byte(char c)
@@ -131,8 +131,7 @@ static void copy_with_reals(const char *text, size_t len, vmbi_buf *out)
 
 /* jansson quotes the text near an error. Documents may hold secrets: of that only the key that
  * stands twice is kept. */
-static vmb_code fail_parse(vmb_error **err, const char *what, int first_line,
-                           const json_error_t *e)
+static vmb_code fail_parse(vmb_error **err, const char *what, int first_line, const json_error_t *e)
 {
     const char *near = strstr(e->text, " near '");
     size_t n = strlen(e->text);
@@ -249,9 +248,9 @@ bool vmbi_json_is_null(const vmbi_json *v)
 const char *vmbi_json_type_name(const vmbi_json *v)
 {
     static const char *const names[] = {
-        [JSON_OBJECT] = "object", [JSON_ARRAY] = "array", [JSON_STRING] = "string",
+        [JSON_OBJECT] = "object",   [JSON_ARRAY] = "array", [JSON_STRING] = "string",
         [JSON_INTEGER] = "integer", [JSON_REAL] = "number", [JSON_TRUE] = "boolean",
-        [JSON_FALSE] = "boolean", [JSON_NULL] = "null",
+        [JSON_FALSE] = "boolean",   [JSON_NULL] = "null",
     };
 
     return v == NULL ? "nothing" : names[json_typeof(v)];

@@ -42,7 +42,7 @@ bool vmbi_json_is_string(const vmbi_json *v);
 bool vmbi_json_is_int(const vmbi_json *v);
 bool vmbi_json_is_real(const vmbi_json *v);
 bool vmbi_json_is_bool(const vmbi_json *v);
-bool vmbi_json_is_null(const vmbi_json *v); /* JSON null or NULL */
+bool vmbi_json_is_null(const vmbi_json *v);          /* JSON null or NULL */
 const char *vmbi_json_type_name(const vmbi_json *v); /* "object", "string" … */
 
 /* Reading; borrowed results. A NULL or wrongly typed value gives NULL, 0 or the default. */

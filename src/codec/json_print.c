@@ -311,8 +311,8 @@ static void print_value(printer *p, const json_t *v)
     }
 }
 
-static vmb_code print(const vmbi_json *v, bool indent, const char *const *first_keys,
-                      vmbi_buf *out, vmb_error **err)
+static vmb_code print(const vmbi_json *v, bool indent, const char *const *first_keys, vmbi_buf *out,
+                      vmb_error **err)
 {
     printer p = {.out = out, .indent = indent, .first_keys = first_keys};
 

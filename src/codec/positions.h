@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the values of a document stand: a tree beside the JSON tree. Nodes are numbers (0: none), so
- * that an alias shares the children of its anchor. */
+/* Where the values of a document stand: a tree beside the JSON tree. Nodes are numbers (0: none),
+ * so that an alias shares the children of its anchor. */
 #ifndef VMBI_CODEC_POSITIONS_H
 #define VMBI_CODEC_POSITIONS_H
 
@@ -8,10 +8,10 @@
 #include "codec/yaml.h"
 
 typedef struct vmbi_position {
-    int line, column;      /* from 1 */
+    int line, column; /* from 1 */
     uint32_t first_child;
-    uint32_t next;         /* sibling */
-    uint32_t key;          /* offset in keys, or VMBI_POSITION_NO_KEY: element of an array */
+    uint32_t next; /* sibling */
+    uint32_t key;  /* offset in keys, or VMBI_POSITION_NO_KEY: element of an array */
 } vmbi_position;
 
 #define VMBI_POSITION_NO_KEY UINT32_MAX

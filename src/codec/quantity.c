@@ -6,16 +6,16 @@
 
 /* A decimal number as text: digits without the point, and where the point stands. */
 typedef struct decimal {
-    const char *s;   /* the number, perhaps with a '.' in it */
-    size_t dot;      /* index of '.', or the length when there is none */
-    int64_t n;       /* digits */
-    int64_t point;   /* digits before the point; may be negative or beyond n after scaling */
+    const char *s; /* the number, perhaps with a '.' in it */
+    size_t dot;    /* index of '.', or the length when there is none */
+    int64_t n;     /* digits */
+    int64_t point; /* digits before the point; may be negative or beyond n after scaling */
 } decimal;
 
 typedef struct suffix {
     const char *name;
-    uint64_t factor;   /* binary suffixes */
-    int32_t exponent;  /* decimal suffixes */
+    uint64_t factor;  /* binary suffixes */
+    int32_t exponent; /* decimal suffixes */
 } suffix;
 
 static const suffix suffixes[] = {

@@ -11,8 +11,8 @@ typedef struct vmbi_tar vmbi_tar;
 /* Bytes go to fn. Entries: regular files, mode 0755, uid 0, gid 0, the given time. */
 vmb_code vmbi_tar_new(vmbi_write_fn fn, void *user, vmbi_tar **out, vmb_error **err);
 /* One entry whose content is the concatenation of n parts. */
-vmb_code vmbi_tar_add(vmbi_tar *t, const char *path, int64_t mtime_unix_s,
-                      const vmbi_slice *parts, size_t n, vmb_error **err);
+vmb_code vmbi_tar_add(vmbi_tar *t, const char *path, int64_t mtime_unix_s, const vmbi_slice *parts,
+                      size_t n, vmb_error **err);
 vmb_code vmbi_tar_finish(vmbi_tar *t, vmb_error **err); /* two zero blocks; then only free */
 void vmbi_tar_free(vmbi_tar *t);
 

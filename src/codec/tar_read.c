@@ -18,11 +18,11 @@ enum { IN_SIZE = 64 * 1024, OUT_SIZE = 128 * 1024 };
 typedef struct source {
     vmbi_read_fn read;
     void *user;
-    vmbi_inflate *gz;    /* NULL: plain tar */
-    const uint8_t *in;   /* what is left of buf */
+    vmbi_inflate *gz;  /* NULL: plain tar */
+    const uint8_t *in; /* what is left of buf */
     size_t in_len;
     bool eof;
-    vmb_code code;       /* first failure; libarchive's message would hide it */
+    vmb_code code; /* first failure; libarchive's message would hide it */
     vmb_error *err;
     uint8_t buf[IN_SIZE];
     uint8_t out[OUT_SIZE];
@@ -52,8 +52,8 @@ static vmb_code pull_gzip(source *s, size_t *made)
         if (s->in_len == 0 && !s->eof && refill(s) != VMB_OK) {
             break;
         }
-        s->code = vmbi_inflate_step(s->gz, &s->in, &s->in_len, s->out, sizeof(s->out), made,
-                                    &s->err);
+        s->code =
+            vmbi_inflate_step(s->gz, &s->in, &s->in_len, s->out, sizeof(s->out), made, &s->err);
         if (s->code == VMB_OK && *made == 0 && s->eof) {
             s->code = vmbi_inflate_finish(s->gz, &s->err);
             break;
@@ -158,7 +158,8 @@ static vmb_code check_path(const char **path, vmb_error **err)
     }
     *path = p;
     if (*p == '\0' || *p == '/') {
-        return vmbi_fail(err, VMB_E_INVALID, "archive entry \"%.200s\": path is not relative", *path);
+        return vmbi_fail(err, VMB_E_INVALID, "archive entry \"%.200s\": path is not relative",
+                         *path);
     }
     while (*p != '\0') {
         size_t n = strcspn(p, "/");
@@ -213,9 +214,8 @@ static const char *entry_path(struct archive_entry *e)
 }
 
 /* One entry; *stop when the walk shall end. */
-static vmb_code take_entry(source *s, struct archive *a, struct archive_entry *e,
-                           vmbi_buf *content, vmbi_tar_entry_fn fn, void *user, bool *stop,
-                           vmb_error **err)
+static vmb_code take_entry(source *s, struct archive *a, struct archive_entry *e, vmbi_buf *content,
+                           vmbi_tar_entry_fn fn, void *user, bool *stop, vmb_error **err)
 {
     const char *path = entry_path(e);
     vmb_code code;

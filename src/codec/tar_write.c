@@ -8,12 +8,7 @@
 #include "base/error.h"
 #include "codec/tar.h"
 
-enum {
-    BLOCK = 512,
-    NAME_SIZE = 100,
-    PREFIX_SIZE = 155,
-    MAX_PATH_BYTES = 4096
-};
+enum { BLOCK = 512, NAME_SIZE = 100, PREFIX_SIZE = 155, MAX_PATH_BYTES = 4096 };
 
 /* Largest number in eleven octal digits. */
 #define MAX_OCTAL (INT64_C(077777777777))
@@ -220,8 +215,8 @@ static vmb_code write_header(vmbi_tar *t, const char *path, size_t len, uint64_t
     return t->fn(t->user, &h, sizeof(h), err);
 }
 
-vmb_code vmbi_tar_add(vmbi_tar *t, const char *path, int64_t mtime_unix_s,
-                      const vmbi_slice *parts, size_t n, vmb_error **err)
+vmb_code vmbi_tar_add(vmbi_tar *t, const char *path, int64_t mtime_unix_s, const vmbi_slice *parts,
+                      size_t n, vmb_error **err)
 {
     size_t len = strlen(path);
     size_t size = 0;

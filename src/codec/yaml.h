@@ -14,7 +14,7 @@
 
 enum {
     VMBI_DOC_MAX_DEPTH = 64,
-    VMBI_DOC_MAX_NODES = 200000,       /* after alias expansion */
+    VMBI_DOC_MAX_NODES = 200000, /* after alias expansion */
     VMBI_DOC_MAX_BYTES = 4 * 1024 * 1024,
     VMBI_DOC_STREAM_MAX_BYTES = 64 * 1024 * 1024
 };

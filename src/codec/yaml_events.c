@@ -103,7 +103,8 @@ static int column_of(const yaml_mark_t *m)
 static vmb_code fail_at(const vmbi_yaml_reader *r, const yaml_mark_t *m, vmb_code code,
                         const char *why, vmb_error **err)
 {
-    return vmbi_fail(err, code, "%s: line %d column %d: %s", r->what, line_of(m), column_of(m), why);
+    return vmbi_fail(err, code, "%s: line %d column %d: %s", r->what, line_of(m), column_of(m),
+                     why);
 }
 
 static vmb_code fail_syntax(const vmbi_yaml_reader *r, vmb_error **err)
@@ -350,8 +351,8 @@ static vmb_code read_sequence(vmbi_yaml_reader *r, unsigned depth, node *n, vmb_
 }
 
 /* A key as text: JSON has no other keys. */
-static vmb_code key_text(vmbi_yaml_reader *r, const yaml_event_t *e, const vmbi_json *v,
-                         char **out, vmb_error **err)
+static vmb_code key_text(vmbi_yaml_reader *r, const yaml_event_t *e, const vmbi_json *v, char **out,
+                         vmb_error **err)
 {
     size_t len;
 
@@ -409,8 +410,8 @@ static vmb_code read_key(vmbi_yaml_reader *r, const yaml_event_t *e, char **key,
 /* A mapping while it is read. */
 typedef struct mapping {
     node *n;
-    uint32_t last;        /* child that was linked last */
-    node merged;          /* value of "<<": applied at the end, where it yields to all keys */
+    uint32_t last; /* child that was linked last */
+    node merged;   /* value of "<<": applied at the end, where it yields to all keys */
     yaml_mark_t merge_mark;
     bool has_merge;
 } mapping;
@@ -422,8 +423,8 @@ static vmb_code fail_duplicate(vmbi_yaml_reader *r, const mapping *m, const yaml
     int line = first != 0 ? r->places->nodes[first].line : line_of(&m->merge_mark);
 
     return vmbi_fail(err, VMB_E_INVALID,
-                     "%s: line %d column %d: key \"%.100s\" stands twice, first on line %d", r->what,
-                     line_of(&e->start_mark), column_of(&e->start_mark), key, line);
+                     "%s: line %d column %d: key \"%.100s\" stands twice, first on line %d",
+                     r->what, line_of(&e->start_mark), column_of(&e->start_mark), key, line);
 }
 
 /* Value behind a key; e is the event of the key. */

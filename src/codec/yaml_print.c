@@ -38,7 +38,8 @@ static bool has_control(const char *s, size_t len)
         if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)s[i + 1] < 0xa0) ||
             (c == 0xe2 && memcmp(s + i, "\xe2\x80\xa8", 3) == 0) ||
             (c == 0xe2 && memcmp(s + i, "\xe2\x80\xa9", 3) == 0) ||
-            (c == 0xef && (memcmp(s + i, "\xef\xbb\xbf", 3) == 0 || (unsigned char)s[i + 1] >= 0xbf))) {
+            (c == 0xef &&
+             (memcmp(s + i, "\xef\xbb\xbf", 3) == 0 || (unsigned char)s[i + 1] >= 0xbf))) {
             return true;
         }
     }
@@ -123,8 +124,9 @@ static void print_double(printer *p, const char *s, size_t len)
             vmbi_buf_addc(p->out, (char)c);
         }
         if (code != 0) {
-            char esc[6] = {'\\', 'u', hex[code >> 12], hex[code >> 8 & 15], hex[code >> 4 & 15],
-                           hex[code & 15]};
+            char esc[6] = {
+                '\\',          'u', hex[code >> 12], hex[code >> 8 & 15], hex[code >> 4 & 15],
+                hex[code & 15]};
             vmbi_buf_add(p->out, esc, sizeof(esc));
         }
     }

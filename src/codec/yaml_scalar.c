@@ -13,16 +13,16 @@ typedef struct word {
 } word;
 
 static const word words[] = {
-    {"", NULL_VALUE},      {"~", NULL_VALUE},     {"null", NULL_VALUE},  {"Null", NULL_VALUE},
-    {"NULL", NULL_VALUE},  {"true", TRUE_VALUE},  {"True", TRUE_VALUE},  {"TRUE", TRUE_VALUE},
-    {"yes", TRUE_VALUE},   {"Yes", TRUE_VALUE},   {"YES", TRUE_VALUE},   {"y", TRUE_VALUE},
-    {"Y", TRUE_VALUE},     {"on", TRUE_VALUE},    {"On", TRUE_VALUE},    {"ON", TRUE_VALUE},
+    {"", NULL_VALUE},       {"~", NULL_VALUE},      {"null", NULL_VALUE},   {"Null", NULL_VALUE},
+    {"NULL", NULL_VALUE},   {"true", TRUE_VALUE},   {"True", TRUE_VALUE},   {"TRUE", TRUE_VALUE},
+    {"yes", TRUE_VALUE},    {"Yes", TRUE_VALUE},    {"YES", TRUE_VALUE},    {"y", TRUE_VALUE},
+    {"Y", TRUE_VALUE},      {"on", TRUE_VALUE},     {"On", TRUE_VALUE},     {"ON", TRUE_VALUE},
     {"false", FALSE_VALUE}, {"False", FALSE_VALUE}, {"FALSE", FALSE_VALUE}, {"no", FALSE_VALUE},
-    {"No", FALSE_VALUE},   {"NO", FALSE_VALUE},   {"n", FALSE_VALUE},    {"N", FALSE_VALUE},
-    {"off", FALSE_VALUE},  {"Off", FALSE_VALUE},  {"OFF", FALSE_VALUE},  {".inf", NO_NUMBER},
-    {".Inf", NO_NUMBER},   {".INF", NO_NUMBER},   {"+.inf", NO_NUMBER},  {"+.Inf", NO_NUMBER},
-    {"+.INF", NO_NUMBER},  {"-.inf", NO_NUMBER},  {"-.Inf", NO_NUMBER},  {"-.INF", NO_NUMBER},
-    {".nan", NO_NUMBER},   {".NaN", NO_NUMBER},   {".NAN", NO_NUMBER},
+    {"No", FALSE_VALUE},    {"NO", FALSE_VALUE},    {"n", FALSE_VALUE},     {"N", FALSE_VALUE},
+    {"off", FALSE_VALUE},   {"Off", FALSE_VALUE},   {"OFF", FALSE_VALUE},   {".inf", NO_NUMBER},
+    {".Inf", NO_NUMBER},    {".INF", NO_NUMBER},    {"+.inf", NO_NUMBER},   {"+.Inf", NO_NUMBER},
+    {"+.INF", NO_NUMBER},   {"-.inf", NO_NUMBER},   {"-.Inf", NO_NUMBER},   {"-.INF", NO_NUMBER},
+    {".nan", NO_NUMBER},    {".NaN", NO_NUMBER},    {".NAN", NO_NUMBER},
 };
 
 enum { MAX_WORD = 5, MAX_NUMBER = 400 };

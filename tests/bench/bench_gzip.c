@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Why igzip level 1: size and speed of each level on a tar of Kubernetes objects, with zlib's level 6
- * (what Go's writer is comparable to) beside them. Input: a file, or objects made up here. */
+/* Why igzip level 1: size and speed of each level on a tar of Kubernetes objects, with zlib's level
+ * 6 (what Go's writer is comparable to) beside them. Input: a file, or objects made up here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,17 +42,23 @@ static void make_tar(vmbi_buf *out)
 
         vmbi_uuid4(uid);
         vmbi_buf_reset(&b);
-        vmbi_buf_addf(&b,
-                      "{\"apiVersion\":\"v1\",\"data\":{\"app.properties\":\"color=blue\\nmode=fast\\nid=%s\\n\","
-                      "\"url\":\"https://service-%u.shop.svc:8443/v1\"},\"kind\":\"ConfigMap\",\"metadata\":{"
-                      "\"creationTimestamp\":\"2026-05-20T08:00:%02uZ\",\"labels\":{\"app\":\"web-%u\"},"
-                      "\"managedFields\":[{\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\""
-                      ":{\".\":{},\"f:app.properties\":{},\"f:url\":{}}},\"manager\":\"kubectl\",\"operation\":"
-                      "\"Update\",\"time\":\"2026-05-20T08:00:22Z\"}],\"name\":\"settings-%u\",\"namespace\":\"shop\","
-                      "\"resourceVersion\":\"%u\",\"uid\":\"%.8s-%s\"}}",
-                      uid, i, i % 60, i % 37, i, 100000 + i * 3, uid + 20, uid);
+        vmbi_buf_addf(
+            &b,
+            "{\"apiVersion\":\"v1\",\"data\":{\"app.properties\":\"color=blue\\nmode=fast\\nid=%"
+            "s\\n\","
+            "\"url\":\"https://service-%u.shop.svc:8443/v1\"},\"kind\":\"ConfigMap\",\"metadata\":{"
+            "\"creationTimestamp\":\"2026-05-20T08:00:%02uZ\",\"labels\":{\"app\":\"web-%u\"},"
+            "\"managedFields\":[{\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{"
+            "\"f:data\""
+            ":{\".\":{},\"f:app.properties\":{},\"f:url\":{}}},\"manager\":\"kubectl\","
+            "\"operation\":"
+            "\"Update\",\"time\":\"2026-05-20T08:00:22Z\"}],\"name\":\"settings-%u\",\"namespace\":"
+            "\"shop\","
+            "\"resourceVersion\":\"%u\",\"uid\":\"%.8s-%s\"}}",
+            uid, i, i % 60, i % 37, i, 100000 + i * 3, uid + 20, uid);
         part = (vmbi_slice){b.data, b.len};
-        (void)snprintf(path, sizeof(path), "resources/configmaps/namespaces/shop/settings-%u.json", i);
+        (void)snprintf(path, sizeof(path), "resources/configmaps/namespaces/shop/settings-%u.json",
+                       i);
         if (vmbi_tar_add(t, path, 1779264022, &part, 1, NULL) != VMB_OK) {
             exit(1);
         }

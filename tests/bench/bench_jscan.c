@@ -23,20 +23,22 @@ static int64_t cpu_ns(void)
 /* A ConfigMap of about 1 KB, as the API server sends it. */
 static void make_object(vmbi_buf *b, unsigned i)
 {
-    vmbi_buf_addf(b,
-                  "{\"apiVersion\":\"v1\",\"data\":{\"app.properties\":\"color=blue\\nmode=fast\\n"
-                  "retries=3\\n\",\"log.level\":\"info\",\"url\":\"https://service-%u.shop.svc:8443/v1\"},"
-                  "\"kind\":\"ConfigMap\",\"metadata\":{\"annotations\":{\"description\":\"settings of the "
-                  "web shop\",\"owner\":\"team-%u\"},\"creationTimestamp\":\"2026-05-20T08:00:22Z\","
-                  "\"labels\":{\"app\":\"web\",\"app.kubernetes.io/instance\":\"shop-%u\","
-                  "\"app.kubernetes.io/managed-by\":\"helm\"},\"managedFields\":[{\"apiVersion\":\"v1\","
-                  "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{\".\":{},\"f:app.properties\":{},"
-                  "\"f:log.level\":{},\"f:url\":{}},\"f:metadata\":{\"f:annotations\":{\".\":{},"
-                  "\"f:description\":{},\"f:owner\":{}},\"f:labels\":{\".\":{},\"f:app\":{}}}},\"manager\":"
-                  "\"kubectl-client-side-apply\",\"operation\":\"Update\",\"time\":\"2026-05-20T08:00:22Z\"}],"
-                  "\"name\":\"settings-%u\",\"namespace\":\"shop\",\"resourceVersion\":\"%u\",\"uid\":"
-                  "\"0b9f1c7e-5d0a-4a51-9d7f-%012u\"}}",
-                  i, i % 7, i, i, 1000 + i, i);
+    vmbi_buf_addf(
+        b,
+        "{\"apiVersion\":\"v1\",\"data\":{\"app.properties\":\"color=blue\\nmode=fast\\n"
+        "retries=3\\n\",\"log.level\":\"info\",\"url\":\"https://service-%u.shop.svc:8443/v1\"},"
+        "\"kind\":\"ConfigMap\",\"metadata\":{\"annotations\":{\"description\":\"settings of the "
+        "web shop\",\"owner\":\"team-%u\"},\"creationTimestamp\":\"2026-05-20T08:00:22Z\","
+        "\"labels\":{\"app\":\"web\",\"app.kubernetes.io/instance\":\"shop-%u\","
+        "\"app.kubernetes.io/managed-by\":\"helm\"},\"managedFields\":[{\"apiVersion\":\"v1\","
+        "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{\".\":{},\"f:app.properties\":{},"
+        "\"f:log.level\":{},\"f:url\":{}},\"f:metadata\":{\"f:annotations\":{\".\":{},"
+        "\"f:description\":{},\"f:owner\":{}},\"f:labels\":{\".\":{},\"f:app\":{}}}},\"manager\":"
+        "\"kubectl-client-side-apply\",\"operation\":\"Update\",\"time\":\"2026-05-20T08:00:22Z\"}]"
+        ","
+        "\"name\":\"settings-%u\",\"namespace\":\"shop\",\"resourceVersion\":\"%u\",\"uid\":"
+        "\"0b9f1c7e-5d0a-4a51-9d7f-%012u\"}}",
+        i, i % 7, i, i, 1000 + i, i);
 }
 
 enum { OBJECTS = 1000, ROUNDS = 300, PARSE_ROUNDS = 20 };

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes the archive of a list of paths (one a line on stdin) to the file named by the argument; each
- * file's content is its own path. With a second argument "gz" compressed. */
+/* Writes the archive of a list of paths (one a line on stdin) to the file named by the argument;
+ * each file's content is its own path. With a second argument "gz" compressed. */
 #include <stdio.h>
 #include <string.h>
 
 #include "codec/tar.h"
-
 
 static vmb_code to_file(void *user, const void *data, size_t len, vmb_error **err)
 {

@@ -147,7 +147,9 @@ static void buf_json_string_is_gos(void **state)
         {"<a&b>", 5, "\"\\u003ca\\u0026b\\u003e\""},
         {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\""},
         {"\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa", 9, "\"\\u2028\\u2029\xe2\x80\xaa\""},
-        {"\xff" "a\xc3", 3, "\"\\ufffda\\ufffd\""},
+        {"\xff"
+         "a\xc3",
+         3, "\"\\ufffda\\ufffd\""},
         {"\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\""},
         {"\xe2\x82", 2, "\"\\ufffd\\ufffd\""},
         {"\xc0\xaf", 2, "\"\\ufffd\\ufffd\""},

@@ -106,9 +106,9 @@ static void fail_errno_maps_codes(void **state)
         int errnum;
         vmb_code code;
     } cases[] = {
-        {ENOENT, VMB_E_NOT_FOUND}, {EACCES, VMB_E_DENIED}, {EPERM, VMB_E_DENIED}, {EEXIST, VMB_E_EXISTS},
-        {ENOSPC, VMB_E_FULL},      {EDQUOT, VMB_E_FULL},   {ENOMEM, VMB_E_NOMEM}, {EIO, VMB_E_IO},
-        {99999, VMB_E_IO},
+        {ENOENT, VMB_E_NOT_FOUND}, {EACCES, VMB_E_DENIED}, {EPERM, VMB_E_DENIED},
+        {EEXIST, VMB_E_EXISTS},    {ENOSPC, VMB_E_FULL},   {EDQUOT, VMB_E_FULL},
+        {ENOMEM, VMB_E_NOMEM},     {EIO, VMB_E_IO},        {99999, VMB_E_IO},
     };
 
     (void)state;

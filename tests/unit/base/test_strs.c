@@ -44,7 +44,8 @@ static void list_split_keeps_empty_parts(void **state)
         size_t n;
         const char *first, *last;
     } cases[] = {
-        {"", 1, "", ""}, {"a", 1, "a", "a"}, {"a,b", 2, "a", "b"}, {",", 2, "", ""}, {"a,,b,", 4, "a", ""},
+        {"", 1, "", ""},  {"a", 1, "a", "a"},    {"a,b", 2, "a", "b"},
+        {",", 2, "", ""}, {"a,,b,", 4, "a", ""},
     };
 
     (void)state;

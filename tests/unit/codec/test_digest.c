@@ -215,9 +215,9 @@ static void base64_white_space_is_ignored(void **state)
 
 static void base64_malformed_is_refused(void **state)
 {
-    static const char *const cases[] = {"Z",    "Zg",    "Zg=",   "Zg===", "Zm9", "Zm9v=", "Z===",
-                                        "Zg=a", "Zm-v",  "Zm_v",  "Zm9v!", "=",   "====",  "Zg==Zg==",
-                                        "Z=g=", "Zm9vZ", "\xc3\xa4"};
+    static const char *const cases[] = {
+        "Z",    "Zg",    "Zg=", "Zg===", "Zm9",      "Zm9v=", "Z===",  "Zg=a",    "Zm-v",
+        "Zm_v", "Zm9v!", "=",   "====",  "Zg==Zg==", "Z=g=",  "Zm9vZ", "\xc3\xa4"};
 
     (void)state;
     for (size_t i = 0; i < VMBI_ARRAY_LEN(cases); i++) {

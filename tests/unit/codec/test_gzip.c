@@ -32,7 +32,8 @@ static vmb_code write_sink(void *user, const void *data, size_t len, vmb_error *
 /* Text that compresses about as well as Kubernetes objects do, and some that does not. */
 static void fill(char *p, size_t len)
 {
-    static const char phrase[] = "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"";
+    static const char phrase[] =
+        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"";
     uint64_t x = 88172645463325252u;
 
     for (size_t i = 0; i < len; i++) {

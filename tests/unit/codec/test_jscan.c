@@ -42,11 +42,31 @@ static bool skips_all(const char *text, size_t len)
 }
 
 static const char *const good[] = {
-    "{}", "[]", "0", "-0", "12", "-1.5", "1e5", "1.25E-7", "0.1", "0e+1", "\"\"", "true", "false", "null",
-    " \t\r\n1", "{\"a\":1}", "{ \"a\" : [ 1 , 2 ] }", "[[],{},[{}]]", "[1,[2,[3]],\"x\"]",
-    "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\\ud83d\\ude00\"", "\"0123456789abcdef\"",
-    "\"0123456789abcdef0123456789abcde\"", "\"0123456789abcde\\n0123456789\"",
-    "{\"a\":{\"b\":{\"c\":[{\"d\":\"e\"},null,true,false,0.5]}},\"f\":\"g\"}", "\"\xc3\xa4\xff\"",
+    "{}",
+    "[]",
+    "0",
+    "-0",
+    "12",
+    "-1.5",
+    "1e5",
+    "1.25E-7",
+    "0.1",
+    "0e+1",
+    "\"\"",
+    "true",
+    "false",
+    "null",
+    " \t\r\n1",
+    "{\"a\":1}",
+    "{ \"a\" : [ 1 , 2 ] }",
+    "[[],{},[{}]]",
+    "[1,[2,[3]],\"x\"]",
+    "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\\ud83d\\ude00\"",
+    "\"0123456789abcdef\"",
+    "\"0123456789abcdef0123456789abcde\"",
+    "\"0123456789abcde\\n0123456789\"",
+    "{\"a\":{\"b\":{\"c\":[{\"d\":\"e\"},null,true,false,0.5]}},\"f\":\"g\"}",
+    "\"\xc3\xa4\xff\"",
 };
 
 static void skip_valid_value_reaches_its_end(void **state)
@@ -66,11 +86,57 @@ static void skip_valid_value_reaches_its_end(void **state)
 static void skip_malformed_gives_null(void **state)
 {
     static const char *const bad[] = {
-        "", " ", "{", "[", "}", "]", "{]", "[}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{\"a\" 1}",
-        "{a:1}", "{1:2}", "[1,]", "[,1]", "[1 2]", "[1}", "{\"a\":1]", "\"", "\"a", "\"\\", "\"\\x\"",
-        "\"\\u12g4\"", "\"\\u123\"", "\"\\u", "\"a\nb\"", "\"0123456789abcdef\x01\"", "tru", "True",
-        "nul", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "1.e5", "nan", "'a'", "//", "\"\\\0\"",
-        "[\"a\",", "{\"a\":", "{\"a", "[[[", "{\"a\":[1,{\"b\":2}", "\xef\xbb\xbf{}",
+        "",
+        " ",
+        "{",
+        "[",
+        "}",
+        "]",
+        "{]",
+        "[}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\" 1}",
+        "{a:1}",
+        "{1:2}",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1}",
+        "{\"a\":1]",
+        "\"",
+        "\"a",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\u123\"",
+        "\"\\u",
+        "\"a\nb\"",
+        "\"0123456789abcdef\x01\"",
+        "tru",
+        "True",
+        "nul",
+        "-",
+        "+1",
+        "01",
+        "-01",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "1.e5",
+        "nan",
+        "'a'",
+        "//",
+        "\"\\\0\"",
+        "[\"a\",",
+        "{\"a\":",
+        "{\"a",
+        "[[[",
+        "{\"a\":[1,{\"b\":2}",
+        "\xef\xbb\xbf{}",
     };
 
     (void)state;
@@ -189,8 +255,9 @@ static void element_walks_in_order(void **state)
 
 static void member_malformed_stays_broken(void **state)
 {
-    static const char *const bad[] = {"{\"a\":1,}",   "{\"a\":1 \"b\":2}", "{\"a\":1", "{\"a\"", "{a:1}",
-                                      "{\"a\":1} {}", "{\"a\":01}",        "{,",       "{"};
+    static const char *const bad[] = {"{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\":1",   "{\"a\"",
+                                      "{a:1}",      "{\"a\":1} {}",      "{\"a\":01}", "{,",
+                                      "{"};
 
     (void)state;
     for (size_t i = 0; i < VMBI_ARRAY_LEN(bad); i++) {
@@ -265,9 +332,26 @@ static void string_decodes_escapes(void **state)
 static void string_malformed_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "",  "\"",  "a",  "1", "null", "\"a", "a\"", "\"\\\"", "\"\\x\"", "\"\\u00\"", "\"\\u0000\"",
-        "\"\\ud83d\"", "\"\\ud83dx\"", "\"\\ud83d\\u0041\"", "\"\\ude00\"", "\"a\"b\"", "\"a\nb\"",
-        "\"\xff\"", "\"\xc3\"", "\"\xed\xa0\x80\"",
+        "",
+        "\"",
+        "a",
+        "1",
+        "null",
+        "\"a",
+        "a\"",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u00\"",
+        "\"\\u0000\"",
+        "\"\\ud83d\"",
+        "\"\\ud83dx\"",
+        "\"\\ud83d\\u0041\"",
+        "\"\\ude00\"",
+        "\"a\"b\"",
+        "\"a\nb\"",
+        "\"\xff\"",
+        "\"\xc3\"",
+        "\"\xed\xa0\x80\"",
     };
     char out[32];
 
@@ -285,8 +369,11 @@ static void string_malformed_is_refused(void **state)
 
 static const char object[] =
     "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachine\",\"metadata\":{\"annotations\":"
-    "{\"a/b\":\"{\\\"kind\\\":\\\"x\\\"}\"},\"labels\":{\"app\":\"web\"},\"managedFields\":[{\"manager\":"
-    "\"virt\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{}}}}],\"name\":\"vm1\",\"namespace\":\"shop\","
+    "{\"a/"
+    "b\":\"{\\\"kind\\\":\\\"x\\\"}\"},\"labels\":{\"app\":\"web\"},\"managedFields\":[{"
+    "\"manager\":"
+    "\"virt\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{}}}}],\"name\":\"vm1\",\"namespace\":"
+    "\"shop\","
     "\"ownerReferences\":[{\"uid\":\"o\"}],\"resourceVersion\":\"123\",\"uid\":\"u-1\"},\"spec\":"
     "{\"metadata\":{\"name\":\"inner\"},\"kind\":\"no\"},\"status\":{}}";
 
@@ -326,10 +413,19 @@ static void k8s_object_cut_is_refused(void **state)
 static void k8s_object_odd_shapes(void **state)
 {
     static const char *const bad[] = {
-        "{\"metadata\":[]}", "{\"metadata\":null}", "{\"metadata\":{}}x", "{\"metadata\":{},}",
-        "{\"metadata\":{\"name\":\"a\",}}", "{\"metadata\":{\"name\":\"a\" \"uid\":1}}",
-        "{\"kind\":\"a\",\"kind\":\"b\"}", "{\"metadata\":{},\"metadata\":{}}",
-        "{\"metadata\":{\"name\":\"a\",\"name\":\"b\"}}", "[]", "\"x\"", "", "{\"metadata\":{\"a\"}}",
+        "{\"metadata\":[]}",
+        "{\"metadata\":null}",
+        "{\"metadata\":{}}x",
+        "{\"metadata\":{},}",
+        "{\"metadata\":{\"name\":\"a\",}}",
+        "{\"metadata\":{\"name\":\"a\" \"uid\":1}}",
+        "{\"kind\":\"a\",\"kind\":\"b\"}",
+        "{\"metadata\":{},\"metadata\":{}}",
+        "{\"metadata\":{\"name\":\"a\",\"name\":\"b\"}}",
+        "[]",
+        "\"x\"",
+        "",
+        "{\"metadata\":{\"a\"}}",
     };
     vmbi_object_scan o;
 

@@ -132,19 +132,22 @@ static void parse_any_value_is_allowed(void **state)
 static void print_sorts_keys_by_bytes(void **state)
 {
     (void)state;
-    assert_prints(parse("{\"b\":1,\"a\":{\"z\":0,\"y\":[{\"d\":1,\"c\":2}]},\"B\":2,\"\":3,\"\xc3\xa4\":4,"
-                        "\"a.b\":5,\"a-b\":6,\"ab\":7}"),
-                  "{\"\":3,\"B\":2,\"a\":{\"y\":[{\"c\":2,\"d\":1}],\"z\":0},\"a-b\":6,\"a.b\":5,"
-                  "\"ab\":7,\"b\":1,\"\xc3\xa4\":4}");
+    assert_prints(
+        parse("{\"b\":1,\"a\":{\"z\":0,\"y\":[{\"d\":1,\"c\":2}]},\"B\":2,\"\":3,\"\xc3\xa4\":4,"
+              "\"a.b\":5,\"a-b\":6,\"ab\":7}"),
+        "{\"\":3,\"B\":2,\"a\":{\"y\":[{\"c\":2,\"d\":1}],\"z\":0},\"a-b\":6,\"a.b\":5,"
+        "\"ab\":7,\"b\":1,\"\xc3\xa4\":4}");
 }
 
 /* As Go's encoding/json prints them. */
 static void print_escapes_as_go(void **state)
 {
     (void)state;
-    assert_prints(parse("[\"<a&b>\",\"\\u2028\\u2029\",\"\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\",\"\\\"\\\\/\"]"),
-                  "[\"\\u003ca\\u0026b\\u003e\",\"\\u2028\\u2029\",\"\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\","
-                  "\"\\\"\\\\/\"]");
+    assert_prints(
+        parse("[\"<a&b>\",\"\\u2028\\u2029\",\"\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\",\"\\\"\\\\/"
+              "\"]"),
+        "[\"\\u003ca\\u0026b\\u003e\",\"\\u2028\\u2029\",\"\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\","
+        "\"\\\"\\\\/\"]");
     assert_prints(parse("{\"<k>\":\"\xc3\xa4\\ud83d\\ude00\"}"),
                   "{\"\\u003ck\\u003e\":\"\xc3\xa4\xf0\x9f\x98\x80\"}");
 }
@@ -197,22 +200,26 @@ static void print_reals_as_go(void **state)
         assert_prints(parse(cases[i].in), cases[i].out);
     }
     /* only what is a number is taken for one */
-    assert_prints(parse("{\"99999999999999999999\":\"99999999999999999999 \\\"-1e\",\"b\":[99999999999999999999]}"),
-                  "{\"99999999999999999999\":\"99999999999999999999 \\\"-1e\",\"b\":[100000000000000000000]}");
+    assert_prints(parse("{\"99999999999999999999\":\"99999999999999999999 "
+                        "\\\"-1e\",\"b\":[99999999999999999999]}"),
+                  "{\"99999999999999999999\":\"99999999999999999999 "
+                  "\\\"-1e\",\"b\":[100000000000000000000]}");
 }
 
 static void print_indent_is_marshal_indent(void **state)
 {
     static const char *const first[] = {"kind", "apiVersion", "absent", NULL};
-    vmbi_json *v = parse("{\"a\":[1,{\"x\":{}}],\"apiVersion\":\"v1\",\"e\":[],\"kind\":\"K\",\"o\":{\"kind\":"
-                         "1,\"b\":2}}");
+    vmbi_json *v =
+        parse("{\"a\":[1,{\"x\":{}}],\"apiVersion\":\"v1\",\"e\":[],\"kind\":\"K\",\"o\":{\"kind\":"
+              "1,\"b\":2}}");
     vmbi_buf out = VMBI_BUF_INIT(1000);
 
     (void)state;
     assert_int_equal(vmbi_json_print_indent(v, first, &out, NULL), VMB_OK);
-    assert_string_equal(out.data, "{\n  \"kind\": \"K\",\n  \"apiVersion\": \"v1\",\n  \"a\": [\n    1,\n    "
-                                  "{\n      \"x\": {}\n    }\n  ],\n  \"e\": [],\n  \"o\": {\n    \"b\": 2,\n    "
-                                  "\"kind\": 1\n  }\n}");
+    assert_string_equal(
+        out.data, "{\n  \"kind\": \"K\",\n  \"apiVersion\": \"v1\",\n  \"a\": [\n    1,\n    "
+                  "{\n      \"x\": {}\n    }\n  ],\n  \"e\": [],\n  \"o\": {\n    \"b\": 2,\n    "
+                  "\"kind\": 1\n  }\n}");
     vmbi_buf_reset(&out);
     assert_int_equal(vmbi_json_print_indent(v, NULL, &out, NULL), VMB_OK);
     assert_memory_equal(out.data, "{\n  \"a\": [", 10);
@@ -262,8 +269,8 @@ static void print_many_keys_is_sorted(void **state)
     (void)state;
     for (unsigned i = 0; i < 5000; i++) {
         unsigned n = i * 2477 % 5000; /* coprime: every number once */
-        char key[5] = {(char)('a' + n / 1000), (char)('a' + n / 100 % 10), (char)('a' + n / 10 % 10),
-                       (char)('a' + n % 10), '\0'};
+        char key[5] = {(char)('a' + n / 1000), (char)('a' + n / 100 % 10),
+                       (char)('a' + n / 10 % 10), (char)('a' + n % 10), '\0'};
 
         assert_true(vmbi_json_set_int(v, key, n));
     }
@@ -283,8 +290,9 @@ static void print_many_keys_is_sorted(void **state)
 
 static void getters_wrong_types_give_defaults(void **state)
 {
-    vmbi_json *v = parse("{\"s\":\"x\",\"i\":7,\"r\":1.5,\"b\":true,\"n\":null,\"a\":[1,2],\"o\":{\"p\":{\"q\":"
-                         "\"deep\"}}}");
+    vmbi_json *v = parse(
+        "{\"s\":\"x\",\"i\":7,\"r\":1.5,\"b\":true,\"n\":null,\"a\":[1,2],\"o\":{\"p\":{\"q\":"
+        "\"deep\"}}}");
 
     (void)state;
     assert_string_equal(vmbi_json_get_str(v, "s"), "x");

@@ -103,16 +103,17 @@ static vmb_code read_all(const char *data, size_t len, size_t step, seen *s, vmb
     return vmbi_tar_read(read_input, &in, 1 << 20, take, s, err);
 }
 
-#define LONG_NAME \
-    "a123456789b123456789c123456789d123456789e123456789f123456789g123456789h123456789i123456789" \
-    "j123456789k123456789l123456789m123456789n123456789o123456789p123456789q123456789r123456789" \
+#define LONG_NAME                                                                                  \
+    "a123456789b123456789c123456789d123456789e123456789f123456789g123456789h123456789i123456789"   \
+    "j123456789k123456789l123456789m123456789n123456789o123456789p123456789q123456789r123456789"   \
     "s123456789t123456789u123456789v123456789w123456789x123456789y123456789.json"
 
 static const char *const paths[] = {
     "metadata/version",
     "resources/pods/namespaces/shop/p1.json",
     /* 101 bytes and more: prefix and name */
-    "resources/virtualmachineinstancemigrations.kubevirt.io/v1-preferredversion/namespaces/shop/m1.json",
+    "resources/virtualmachineinstancemigrations.kubevirt.io/v1-preferredversion/namespaces/shop/"
+    "m1.json",
     "resources/clusterserviceversions.operators.coreos.com/v1alpha1-preferredversion/namespaces/"
     "openshift-cnv/kubevirt-hyperconverged-operator.v4.14.0.json",
     /* a name of 256 bytes: PAX */
@@ -157,7 +158,8 @@ static void tar_header_fields_are_exact(void **state)
     (void)state;
     assert_int_equal(tar.len, 512 + 512 + 1024);
     assert_string_equal(h, "metadata/version");
-    assert_memory_equal(h + 100, "0000755\0000000000\0000000000\00000000000020\00015203265026\0", 48);
+    assert_memory_equal(h + 100, "0000755\0000000000\0000000000\00000000000020\00015203265026\0",
+                        48);
     assert_memory_equal(h + 156, "0", 1);
     assert_memory_equal(h + 257, "ustar\00000", 8);
     assert_memory_equal(h + 329, "0000000\0000000000\0", 16);
@@ -350,7 +352,8 @@ static void tar_read_gnu_long_name(void **state)
 
 static void tar_read_evil_paths_are_refused(void **state)
 {
-    static const char *const evil[] = {"/etc/passwd", "../x", "a/../../x", "a/..", "..", "./../x", ".//x"};
+    static const char *const evil[] = {"/etc/passwd", "../x",   "a/../../x", "a/..",
+                                       "..",          "./../x", ".//x"};
 
     (void)state;
     for (size_t i = 0; i < VMBI_ARRAY_LEN(evil); i++) {

@@ -58,42 +58,138 @@ static void scalar_plain_is_typed_as_in_go(void **state)
         const char *text;
         const char *json;
     } cases[] = {
-        {"true", "true"}, {"True", "true"}, {"TRUE", "true"}, {"tRue", "\"tRue\""},
-        {"yes", "true"}, {"Yes", "true"}, {"YES", "true"}, {"yES", "\"yES\""}, {"y", "true"},
-        {"Y", "true"}, {"n", "false"}, {"N", "false"}, {"no", "false"}, {"No", "false"},
-        {"NO", "false"}, {"on", "true"}, {"On", "true"}, {"ON", "true"}, {"off", "false"},
-        {"Off", "false"}, {"OFF", "false"}, {"false", "false"}, {"False", "false"},
-        {"null", "null"}, {"Null", "null"}, {"NULL", "null"}, {"~", "null"}, {"", "null"},
-        {"nUll", "\"nUll\""}, {"0", "0"}, {"-0", "0"}, {"+0", "0"}, {"1", "1"}, {"+1", "1"},
-        {"-1", "-1"}, {"012", "10"}, {"-012", "-10"}, {"+012", "10"}, {"08", "8"}, {"09", "9"},
-        {"0o12", "10"}, {"0O12", "10"}, {"-0o12", "-10"}, {"0x1F", "31"}, {"0X1f", "31"},
-        {"-0x1F", "-31"}, {"0b101", "5"}, {"0B101", "5"}, {"-0b101", "-5"}, {"1_000", "1000"},
-        {"_1", "\"_1\""}, {"1_", "1"}, {"1__0", "10"}, {"0_", "0"}, {"-_1", "-1"}, {"0x_1", "1"},
-        {"0x1_", "1"}, {"1:30", "\"1:30\""}, {"190:20:30", "\"190:20:30\""}, {"1e3", "1000"},
-        {"1E3", "1000"}, {"1e+3", "1000"}, {"1e-3", "0.001"}, {"1.", "1"}, {"1.0", "1"},
-        {".5", "0.5"}, {".8_18", "0.818"}, {".8_", "\".8_\""}, {"-.5", "-0.5"}, {"+.5", "0.5"}, {"5.e3", "5000"}, {".e3", "\".e3\""},
-        {"1.5e3", "1500"}, {"1_000.5", "1000.5"}, {"1e", "\"1e\""}, {"e1", "\"e1\""},
-        {"1e400", "\"1e400\""}, {"-1e400", "\"-1e400\""}, {"inf", "\"inf\""}, {"nan", "\"nan\""},
-        {"Infinity", "\"Infinity\""}, {"NaN", "\"NaN\""},
+        {"true", "true"},
+        {"True", "true"},
+        {"TRUE", "true"},
+        {"tRue", "\"tRue\""},
+        {"yes", "true"},
+        {"Yes", "true"},
+        {"YES", "true"},
+        {"yES", "\"yES\""},
+        {"y", "true"},
+        {"Y", "true"},
+        {"n", "false"},
+        {"N", "false"},
+        {"no", "false"},
+        {"No", "false"},
+        {"NO", "false"},
+        {"on", "true"},
+        {"On", "true"},
+        {"ON", "true"},
+        {"off", "false"},
+        {"Off", "false"},
+        {"OFF", "false"},
+        {"false", "false"},
+        {"False", "false"},
+        {"null", "null"},
+        {"Null", "null"},
+        {"NULL", "null"},
+        {"~", "null"},
+        {"", "null"},
+        {"nUll", "\"nUll\""},
+        {"0", "0"},
+        {"-0", "0"},
+        {"+0", "0"},
+        {"1", "1"},
+        {"+1", "1"},
+        {"-1", "-1"},
+        {"012", "10"},
+        {"-012", "-10"},
+        {"+012", "10"},
+        {"08", "8"},
+        {"09", "9"},
+        {"0o12", "10"},
+        {"0O12", "10"},
+        {"-0o12", "-10"},
+        {"0x1F", "31"},
+        {"0X1f", "31"},
+        {"-0x1F", "-31"},
+        {"0b101", "5"},
+        {"0B101", "5"},
+        {"-0b101", "-5"},
+        {"1_000", "1000"},
+        {"_1", "\"_1\""},
+        {"1_", "1"},
+        {"1__0", "10"},
+        {"0_", "0"},
+        {"-_1", "-1"},
+        {"0x_1", "1"},
+        {"0x1_", "1"},
+        {"1:30", "\"1:30\""},
+        {"190:20:30", "\"190:20:30\""},
+        {"1e3", "1000"},
+        {"1E3", "1000"},
+        {"1e+3", "1000"},
+        {"1e-3", "0.001"},
+        {"1.", "1"},
+        {"1.0", "1"},
+        {".5", "0.5"},
+        {".8_18", "0.818"},
+        {".8_", "\".8_\""},
+        {"-.5", "-0.5"},
+        {"+.5", "0.5"},
+        {"5.e3", "5000"},
+        {".e3", "\".e3\""},
+        {"1.5e3", "1500"},
+        {"1_000.5", "1000.5"},
+        {"1e", "\"1e\""},
+        {"e1", "\"e1\""},
+        {"1e400", "\"1e400\""},
+        {"-1e400", "\"-1e400\""},
+        {"inf", "\"inf\""},
+        {"nan", "\"nan\""},
+        {"Infinity", "\"Infinity\""},
+        {"NaN", "\"NaN\""},
         {"9223372036854775807", "9223372036854775807"},
         {"-9223372036854775808", "-9223372036854775808"},
         {"-9223372036854775809", "-9223372036854776000"},
         {"18446744073709551616", "18446744073709552000"},
-        {"0xfffffffffffffffff", "\"0xfffffffffffffffff\""}, {"2001-01-01", "\"2001-01-01\""},
+        {"0xfffffffffffffffff", "\"0xfffffffffffffffff\""},
+        {"2001-01-01", "\"2001-01-01\""},
         {"2001-12-14T21:59:43.10-05:00", "\"2001-12-14T21:59:43.10-05:00\""},
-        {"2001-12-14 21:59:43.10 -5", "\"2001-12-14 21:59:43.10 -5\""}, {"0x", "\"0x\""},
-        {"0b", "\"0b\""}, {"0o", "\"0o\""}, {"0b2", "\"0b2\""}, {"0xg", "\"0xg\""},
-        {"+", "\"+\""}, {".", "\".\""}, {"..", "\"..\""}, {"...x", "\"...x\""},
-        {"1.2.3", "\"1.2.3\""}, {"1,000", "\"1,000\""}, {"0.1", "0.1"},
-        {"0.30000000000000004", "0.30000000000000004"}, {"1e21", "1e+21"},
+        {"2001-12-14 21:59:43.10 -5", "\"2001-12-14 21:59:43.10 -5\""},
+        {"0x", "\"0x\""},
+        {"0b", "\"0b\""},
+        {"0o", "\"0o\""},
+        {"0b2", "\"0b2\""},
+        {"0xg", "\"0xg\""},
+        {"+", "\"+\""},
+        {".", "\".\""},
+        {"..", "\"..\""},
+        {"...x", "\"...x\""},
+        {"1.2.3", "\"1.2.3\""},
+        {"1,000", "\"1,000\""},
+        {"0.1", "0.1"},
+        {"0.30000000000000004", "0.30000000000000004"},
+        {"1e21", "1e+21"},
         {"1e20", "100000000000000000000"},
         {"123456789012345678901234567890", "1.2345678901234568e+29"},
-        {"<<", "\"\\u003c\\u003c\""}, {"=", "\"=\""}, {"1 2", "\"1 2\""}, {"0x1p4", "\"0x1p4\""},
-        {"0x1.8p1", "\"0x1.8p1\""}, {"1e5_0", "1e+50"}, {"00", "0"}, {"000", "0"}, {"007", "7"},
-        {"0777", "511"}, {"0_7", "7"}, {"1.e+5", "100000"}, {"+0x1", "1"}, {"+0b1", "1"},
-        {"0b", "\"0b\""}, {"685_230.15", "685230.15"}, {"685.230_15e+03", "685230.15"},
-        {"-1_0", "-10"}, {"0888", "888"}, {"0.", "0"}, {"00.5", "0.5"}, {"1.5_", "1.5"},
-        {"Inf", "\"Inf\""}, {"+Inf", "\"+Inf\""}, {"-Inf", "\"-Inf\""}, {"+inf", "\"+inf\""},
+        {"<<", "\"\\u003c\\u003c\""},
+        {"=", "\"=\""},
+        {"1 2", "\"1 2\""},
+        {"0x1p4", "\"0x1p4\""},
+        {"0x1.8p1", "\"0x1.8p1\""},
+        {"1e5_0", "1e+50"},
+        {"00", "0"},
+        {"000", "0"},
+        {"007", "7"},
+        {"0777", "511"},
+        {"0_7", "7"},
+        {"1.e+5", "100000"},
+        {"+0x1", "1"},
+        {"+0b1", "1"},
+        {"0b", "\"0b\""},
+        {"685_230.15", "685230.15"},
+        {"685.230_15e+03", "685230.15"},
+        {"-1_0", "-10"},
+        {"0888", "888"},
+        {"0.", "0"},
+        {"00.5", "0.5"},
+        {"1.5_", "1.5"},
+        {"Inf", "\"Inf\""},
+        {"+Inf", "\"+Inf\""},
+        {"-Inf", "\"-Inf\""},
+        {"+inf", "\"+inf\""},
         {"1_0.0e1_0", "100000000000"},
     };
 
@@ -165,7 +261,8 @@ static void scalar_styles_and_tags_are_honoured(void **state)
     assert_json("a: !!timestamp 2001-01-01", "{\"a\":\"2001-01-01\"}");
     assert_json("a: ! 12", "{\"a\":\"12\"}");
     assert_json("!!map {a: !!seq [1]}", "{\"a\":[1]}");
-    assert_refused("a: !!int x", VMB_E_INVALID, "t: line 1 column 4: the value does not fit its tag");
+    assert_refused("a: !!int x", VMB_E_INVALID,
+                   "t: line 1 column 4: the value does not fit its tag");
     assert_refused("a: !!bool 1", VMB_E_INVALID, NULL);
     assert_refused("a: !!null x", VMB_E_INVALID, NULL);
     assert_refused("a: !!map x", VMB_E_INVALID, NULL);
@@ -194,7 +291,8 @@ static void keys_become_strings(void **state)
     assert_refused("~: a", VMB_E_INVALID, "t: line 1 column 1: a key must be a string");
     assert_refused("? [a]\n: b\n", VMB_E_INVALID, "t: line 1 column 3: a key must be a string");
     assert_refused("? {a: b}\n: b\n", VMB_E_INVALID, NULL);
-    assert_refused("x: &x [1]\n*x : b\n", VMB_E_INVALID, "t: line 2 column 1: a key must be a string");
+    assert_refused("x: &x [1]\n*x : b\n", VMB_E_INVALID,
+                   "t: line 2 column 1: a key must be a string");
 }
 
 static void keys_twice_are_refused(void **state)
@@ -236,10 +334,11 @@ static void aliases_share_nothing(void **state)
 
 static void alias_bomb_meets_limit(void **state)
 {
-    static const char nodes[] = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
-                                "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
-                                "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"
-                                "g: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: &h [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n";
+    static const char nodes[] =
+        "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+        "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
+        "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"
+        "g: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: &h [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n";
     static const char refs[] = "*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,";
     vmbi_buf b = VMBI_BUF_INIT(VMBI_DOC_MAX_BYTES);
 
@@ -269,11 +368,13 @@ static void merge_keys_are_honoured(void **state)
     assert_json("x: &x {a: 1}\nv: &v {a: 2, b: 2}\nz: {<<: [*x, *v], c: 3}\n",
                 "{\"v\":{\"a\":2,\"b\":2},\"x\":{\"a\":1},\"z\":{\"a\":1,\"b\":2,\"c\":3}}");
     assert_json("z: {<<: {a: {b: 1}}}\n", "{\"z\":{\"a\":{\"b\":1}}}");
-    assert_json("b: &x {a: 1}\nc: {'<<': *x}\n", "{\"b\":{\"a\":1},\"c\":{\"\\u003c\\u003c\":{\"a\":1}}}");
+    assert_json("b: &x {a: 1}\nc: {'<<': *x}\n",
+                "{\"b\":{\"a\":1},\"c\":{\"\\u003c\\u003c\":{\"a\":1}}}");
     assert_json("a: <<", "{\"a\":\"\\u003c\\u003c\"}");
     assert_refused("x: {<<: 1}", VMB_E_INVALID, NULL);
-    assert_refused("x: {<<: [1]}", VMB_E_INVALID,
-                   "t: line 1 column 5: the value of \"<<\" must be a mapping or a list of mappings");
+    assert_refused(
+        "x: {<<: [1]}", VMB_E_INVALID,
+        "t: line 1 column 5: the value of \"<<\" must be a mapping or a list of mappings");
 }
 
 static void document_forms_are_recognised(void **state)
@@ -286,7 +387,9 @@ static void document_forms_are_recognised(void **state)
     assert_json("a: 1\n...\n", "{\"a\":1}");
     assert_json("---\n---\na: 1\n---\n", "{\"a\":1}");
     assert_json("%YAML 1.1\n---\na: yes\n", "{\"a\":true}");
-    assert_json("\xef\xbb\xbf" "a: 1\n", "{\"a\":1}");
+    assert_json("\xef\xbb\xbf"
+                "a: 1\n",
+                "{\"a\":1}");
     assert_json("\xef\xbb\xbf{\"a\": 1}", "{\"a\":1}");
     assert_json("a: 1\r\nb: 2\r\n", "{\"a\":1,\"b\":2}");
     assert_json(" \n {\"a\": [1, \"012\"]}\n", "{\"a\":[1,\"012\"]}");
@@ -314,11 +417,13 @@ static void document_malformed_names_line_and_column(void **state)
                    "t: line 3 column 3: did not find expected key while parsing a block mapping");
     assert_refused("a: b: c\n", VMB_E_PARSE,
                    "t: line 1 column 5: mapping values are not allowed in this context");
-    assert_refused("a:\n\t- b\n", VMB_E_PARSE,
-                   "t: line 2 column 1: found character that cannot start any token while scanning for "
-                   "the next token");
+    assert_refused(
+        "a:\n\t- b\n", VMB_E_PARSE,
+        "t: line 2 column 1: found character that cannot start any token while scanning for "
+        "the next token");
     assert_refused("a: \"x\n", VMB_E_PARSE, NULL);
-    assert_refused("a: 1\nb: x\x01y\n", VMB_E_PARSE, "t: line 2 column 5: control characters are not allowed");
+    assert_refused("a: 1\nb: x\x01y\n", VMB_E_PARSE,
+                   "t: line 2 column 5: control characters are not allowed");
     assert_refused("{\"a\": 1,\n \"b\": }", VMB_E_PARSE, "t: line 2 column 7: unexpected token");
     assert_refused("%YAML 2.0\n---\na: 1\n", VMB_E_PARSE, NULL);
 }
@@ -340,14 +445,18 @@ static void document_hint_is_appended(void **state)
     vmb_error *err = NULL;
 
     (void)state;
-    assert_int_equal(vmbi_doc_parse(text, strlen(text), "f.yaml", remedy, &v, NULL, &err), VMB_E_PARSE);
-    assert_string_equal(vmb_error_message(err), "f.yaml: line 2 column 3: did not find expected key while "
-                                                "parsing a block mapping; delete the []");
+    assert_int_equal(vmbi_doc_parse(text, strlen(text), "f.yaml", remedy, &v, NULL, &err),
+                     VMB_E_PARSE);
+    assert_string_equal(vmb_error_message(err),
+                        "f.yaml: line 2 column 3: did not find expected key while "
+                        "parsing a block mapping; delete the []");
     vmb_error_free(err);
     err = NULL;
-    assert_int_equal(vmbi_doc_parse(other, strlen(other), "f.yaml", remedy, &v, NULL, &err), VMB_E_PARSE);
-    assert_string_equal(vmb_error_message(err),
-                        "f.yaml: line 2 column 3: did not find expected key while parsing a block mapping");
+    assert_int_equal(vmbi_doc_parse(other, strlen(other), "f.yaml", remedy, &v, NULL, &err),
+                     VMB_E_PARSE);
+    assert_string_equal(
+        vmb_error_message(err),
+        "f.yaml: line 2 column 3: did not find expected key while parsing a block mapping");
     vmb_error_free(err);
     assert_null(v);
 }
@@ -364,7 +473,10 @@ static void document_bad_bytes_are_refused(void **state)
     assert_refused("a: 1\nb: \xff\n", VMB_E_PARSE, "t: line 2: the text is not UTF-8");
     assert_refused("a: \xed\xa0\x80\n", VMB_E_PARSE, "t: line 1: the text is not UTF-8");
     err = NULL;
-    assert_int_equal(vmbi_doc_parse("\xff\xfe" "a\0:\0", 6, "t", NULL, &v, NULL, &err), VMB_E_PARSE);
+    assert_int_equal(vmbi_doc_parse("\xff\xfe"
+                                    "a\0:\0",
+                                    6, "t", NULL, &v, NULL, &err),
+                     VMB_E_PARSE);
     vmb_error_free(err);
     assert_null(v);
 }
@@ -452,23 +564,23 @@ static void assert_nowhere(const vmbi_positions *p, const char *path)
 
 static void positions_yaml_paths_are_found(void **state)
 {
-    static const char text[] = "apiVersion: velero.io/v1\n"            /* 1 */
-                               "metadata:\n"                           /* 2 */
-                               "  name: b\xc3\xa4\n"                   /* 3 */
-                               "  labels:\n"                           /* 4 */
-                               "    velero.io/storage-location: x\n"   /* 5 */
-                               "    \"a\\\"b\": y\n"                   /* 6 */
-                               "spec:\n"                               /* 7 */
-                               "  hooks:\n"                            /* 8 */
-                               "    resources:\n"                      /* 9 */
-                               "    - name: one\n"                     /* 10 */
-                               "      pre:\n"                          /* 11 */
+    static const char text[] = "apiVersion: velero.io/v1\n"             /* 1 */
+                               "metadata:\n"                            /* 2 */
+                               "  name: b\xc3\xa4\n"                    /* 3 */
+                               "  labels:\n"                            /* 4 */
+                               "    velero.io/storage-location: x\n"    /* 5 */
+                               "    \"a\\\"b\": y\n"                    /* 6 */
+                               "spec:\n"                                /* 7 */
+                               "  hooks:\n"                             /* 8 */
+                               "    resources:\n"                       /* 9 */
+                               "    - name: one\n"                      /* 10 */
+                               "      pre:\n"                           /* 11 */
                                "      - exec: {command: [a, b], c: }\n" /* 12 */
-                               "    - name: two\n"                     /* 13 */
-                               "  ttl:   720h\n"                       /* 14 */
-                               "  empty:\n"                            /* 15 */
-                               "  text: |\n"                           /* 16 */
-                               "    x\n";                              /* 17 */
+                               "    - name: two\n"                      /* 13 */
+                               "  ttl:   720h\n"                        /* 14 */
+                               "  empty:\n"                             /* 15 */
+                               "  text: |\n"                            /* 16 */
+                               "    x\n";                               /* 17 */
     vmbi_json *v = NULL;
     vmbi_positions *p = NULL;
 
@@ -525,7 +637,8 @@ static void positions_aliases_lead_to_the_text(void **state)
 
 static void positions_json_paths_are_found(void **state)
 {
-    static const char text[] = "\n{\"a\": 1,\n \"b\\n\": {\"c\\u0064\": [10,\n  {\"e\": \"\xc3\xa4\"}, null]}}\n";
+    static const char text[] =
+        "\n{\"a\": 1,\n \"b\\n\": {\"c\\u0064\": [10,\n  {\"e\": \"\xc3\xa4\"}, null]}}\n";
     vmbi_json *v = NULL;
     vmbi_positions *p = NULL;
 
@@ -596,10 +709,12 @@ static void stream_gives_each_document(void **state)
     assert_stream("", "");
     assert_stream("# nothing\n", "");
     assert_stream("a: 1\n", "1:{\"a\":1} ");
-    assert_stream("---\na: 1\n---\n# empty\n---\n- b\n...\n---\nc\n", "2:{\"a\":1} 6:[\"b\"] 9:\"c\" ");
+    assert_stream("---\na: 1\n---\n# empty\n---\n- b\n...\n---\nc\n",
+                  "2:{\"a\":1} 6:[\"b\"] 9:\"c\" ");
     assert_stream("{\"a\":1}", "1:{\"a\":1} ");
     assert_stream("[{\"a\":1}]", "1:[{\"a\":1}] ");
-    assert_stream("{\"a\":1}\n{\"b\":\n2}\n---\n{\"c\":3}\n", "1:{\"a\":1} 2:{\"b\":2} 5:{\"c\":3} ");
+    assert_stream("{\"a\":1}\n{\"b\":\n2}\n---\n{\"c\":3}\n",
+                  "1:{\"a\":1} 2:{\"b\":2} 5:{\"c\":3} ");
     assert_stream("a: &x 1\nb: *x\n---\n&x c: *x\n", "1:{\"a\":1,\"b\":1} 4:{\"c\":\"c\"} ");
 }
 
@@ -612,18 +727,21 @@ static void stream_failures_stop_it(void **state)
     static const char bad_json[] = "{\"a\":1}\n{\"b\":}\n";
 
     (void)state;
-    assert_int_equal(vmbi_doc_parse_stream(three, strlen(three), "t", collect, &c, &err), VMB_E_CANCELLED);
+    assert_int_equal(vmbi_doc_parse_stream(three, strlen(three), "t", collect, &c, &err),
+                     VMB_E_CANCELLED);
     assert_string_equal(vmb_error_message(err), "enough");
     assert_int_equal(c.n, 2);
     vmb_error_free(err);
     err = NULL;
     c.n = c.stop_after = 0;
-    assert_int_equal(vmbi_doc_parse_stream(bad, strlen(bad), "t", collect, &c, &err), VMB_E_INVALID);
+    assert_int_equal(vmbi_doc_parse_stream(bad, strlen(bad), "t", collect, &c, &err),
+                     VMB_E_INVALID);
     assert_string_equal(vmb_error_message(err), "t: line 3 column 4: alias of an unknown anchor");
     assert_int_equal(c.n, 1);
     vmb_error_free(err);
     err = NULL;
-    assert_int_equal(vmbi_doc_parse_stream(bad_json, strlen(bad_json), "t", collect, &c, &err), VMB_E_PARSE);
+    assert_int_equal(vmbi_doc_parse_stream(bad_json, strlen(bad_json), "t", collect, &c, &err),
+                     VMB_E_PARSE);
     assert_string_equal(vmb_error_message(err), "t: line 2 column 6: unexpected token");
     vmb_error_free(err);
     vmbi_buf_free(&c.out);
@@ -686,10 +804,13 @@ static void assert_yaml(const char *json, const char *want)
 static void yaml_print_is_kubectls(void **state)
 {
     (void)state;
-    assert_yaml("{\"kind\":\"Backup\",\"apiVersion\":\"velero.io/v1\",\"spec\":{\"list\":[\"a\",{\"y1\":1,\"x\":[2,[3]]"
-                "}],\"e\":{},\"f\":[],\"n\":null,\"t\":true,\"r\":1.5},\"metadata\":{\"name\":\"b\"}}",
-                "apiVersion: velero.io/v1\nkind: Backup\nmetadata:\n  name: b\nspec:\n  e: {}\n  f: []\n  list:\n"
-                "  - a\n  - x:\n    - 2\n    - - 3\n    y1: 1\n  \"n\": null\n  r: 1.5\n  t: true\n");
+    assert_yaml(
+        "{\"kind\":\"Backup\",\"apiVersion\":\"velero.io/"
+        "v1\",\"spec\":{\"list\":[\"a\",{\"y1\":1,\"x\":[2,[3]]"
+        "}],\"e\":{},\"f\":[],\"n\":null,\"t\":true,\"r\":1.5},\"metadata\":{\"name\":\"b\"}}",
+        "apiVersion: velero.io/v1\nkind: Backup\nmetadata:\n  name: b\nspec:\n  e: {}\n  f: []\n  "
+        "list:\n"
+        "  - a\n  - x:\n    - 2\n    - - 3\n    y1: 1\n  \"n\": null\n  r: 1.5\n  t: true\n");
     assert_yaml("[[1,[2,3]],[],{}]", "- - 1\n  - - 2\n    - 3\n- []\n- {}\n");
     assert_yaml("{\"a\":\"x\\ny\\n\",\"b\":\"x\\n\\ny\",\"c\":\"x\\n\\n\",\"d\":[\"p\\nq\"]}",
                 "a: |\n  x\n  y\nb: |-\n  x\n\n  y\nc: |+\n  x\n\nd:\n- |-\n  p\n  q\n");
@@ -697,15 +818,83 @@ static void yaml_print_is_kubectls(void **state)
 
 static void yaml_print_strings_stay_strings(void **state)
 {
-    static const char *const cases[] = {
-        "", "true", "yes", "y", "null", "~", "1", "012", "0x1f", "1e3", "1.5", ".5", ".inf", "1_000", "1:30",
-        "2001-01-01", "2026-05-20T08:00:22Z", " a", "a ", "a: b", "a:", ":a", "a #b", "#a", "- a", "-", "--- a",
-        "...", "? a", "[a]", "{a}", "*a", "&a", "!a", "|", ">", "%a", "@a", "`a`", "'a'", "a'b", "<<", "=", ",a",
-        "a, b", "a\\nb", "\\na", " a\\nb", "a \\nb", "a\\tb", "\\u0001", "\\u007f", "\\u0085", "\\u2028x", "\\ufeff",
-        "\\ufffd", "\xc3\xa4", "\\ud83d\\ude00", "\\\"q\\\"", "back\\\\slash", "a\\r\\nb", "\\n", "\\n\\n", "x\\n\\n\\n",
-        "x\\n y\\n", "http://a:80/b?c=d&e", "[]", "{}", "-1", "+1", "a\\n...\\nb", "---", "1 2", "null ", "\\u00a0",
-        "key: |", "\\u0000x"
-    };
+    static const char *const cases[] = {"",
+                                        "true",
+                                        "yes",
+                                        "y",
+                                        "null",
+                                        "~",
+                                        "1",
+                                        "012",
+                                        "0x1f",
+                                        "1e3",
+                                        "1.5",
+                                        ".5",
+                                        ".inf",
+                                        "1_000",
+                                        "1:30",
+                                        "2001-01-01",
+                                        "2026-05-20T08:00:22Z",
+                                        " a",
+                                        "a ",
+                                        "a: b",
+                                        "a:",
+                                        ":a",
+                                        "a #b",
+                                        "#a",
+                                        "- a",
+                                        "-",
+                                        "--- a",
+                                        "...",
+                                        "? a",
+                                        "[a]",
+                                        "{a}",
+                                        "*a",
+                                        "&a",
+                                        "!a",
+                                        "|",
+                                        ">",
+                                        "%a",
+                                        "@a",
+                                        "`a`",
+                                        "'a'",
+                                        "a'b",
+                                        "<<",
+                                        "=",
+                                        ",a",
+                                        "a, b",
+                                        "a\\nb",
+                                        "\\na",
+                                        " a\\nb",
+                                        "a \\nb",
+                                        "a\\tb",
+                                        "\\u0001",
+                                        "\\u007f",
+                                        "\\u0085",
+                                        "\\u2028x",
+                                        "\\ufeff",
+                                        "\\ufffd",
+                                        "\xc3\xa4",
+                                        "\\ud83d\\ude00",
+                                        "\\\"q\\\"",
+                                        "back\\\\slash",
+                                        "a\\r\\nb",
+                                        "\\n",
+                                        "\\n\\n",
+                                        "x\\n\\n\\n",
+                                        "x\\n y\\n",
+                                        "http://a:80/b?c=d&e",
+                                        "[]",
+                                        "{}",
+                                        "-1",
+                                        "+1",
+                                        "a\\n...\\nb",
+                                        "---",
+                                        "1 2",
+                                        "null ",
+                                        "\\u00a0",
+                                        "key: |",
+                                        "\\u0000x"};
 
     (void)state;
     for (size_t i = 0; i < VMBI_ARRAY_LEN(cases) - 1; i++) {
