@@ -5,6 +5,7 @@
  *  - on libs3 2.0 (Debian, Ubuntu): session tokens and verified TLS (the certificate chain is never
  *    checked, so https needs insecureSkipTLSVerify), keys with bytes outside A-Za-z0-9-._~/ (a
  *    space would be stored as '+');
+ *  - on 3.x and 4.x: keys with control characters, which break its lists;
  *  - custom CAs, encryption, tags, checksums, several parts in flight: objects go up by one PUT
  *    from a spool, 5 GiB at most;
  *  - conditional puts: VMB_PUT_IF_ABSENT looks the key up before the PUT;
@@ -52,7 +53,12 @@ static vmb_code check_key(const char *key, vmb_error **err)
         }
     }
 #else
-    (void)i;
+    for (i = 0; i < len; i++) {
+        if ((unsigned char)key[i] < 0x20 || key[i] == 0x7f) {
+            return vmbi_fail(err, VMB_E_UNSUPPORTED,
+                             "key: libs3 cannot list keys with control characters");
+        }
+    }
 #endif
     return VMB_OK;
 }

@@ -9,7 +9,10 @@ visible and not whole, and never past the deadline. Ends with 'N passed, N faile
 
 import argparse
 import contextlib
+import datetime
 import email.utils
+import hashlib
+import hmac
 import http.client
 import http.server
 import json
@@ -180,14 +183,15 @@ class Case:
         self.at = rig.s3["minio"]
         self.direct = rig.s3client("minio")
 
-    def settings(self, endpoint=None, access=None, secret=None, region=None, **top):
+    def settings(self, endpoint=None, access=None, secret=None, region=None, config=None, **top):
         s = {"bucket": self.at["bucket"],
              "config": {"region": region or self.at["region"],
                         "s3Url": endpoint or self.proxy.url, "s3ForcePathStyle": "true"},
              "credentials": "[default]\naws_access_key_id=%s\naws_secret_access_key=%s\n"
                             % (access or self.at["access_key"], secret or self.at["secret_key"])}
+        s["config"].update(config or {})
         s.update(top)
-        return s
+        return {k: v for k, v in s.items() if v is not None}
 
     def start(self, verb, key, size=0, deadline=60, env=None, **kw):
         f = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False, dir=self.rig.dir)
@@ -614,6 +618,123 @@ def server_down_then_up_again_is_waited_for(c):
     c.whole("down/a", 1000)
 
 
+# ---- other ways to sign in and to address ------------------------------------------------------------
+
+
+def temporary_keys(c):
+    """AssumeRole at the real MinIO: keys that are good only with their token."""
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    scope = "%s/us-east-1/sts/aws4_request" % now[:8]
+    url = urllib.parse.urlsplit(c.at["endpoint"])
+    form = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=900"
+    digest = hashlib.sha256(form).hexdigest()
+    canonical = ("POST\n/\n\nhost:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n\n"
+                 "host;x-amz-content-sha256;x-amz-date\n%s" % (url.netloc, digest, now, digest))
+    text = "AWS4-HMAC-SHA256\n%s\n%s\n%s" % (now, scope,
+                                             hashlib.sha256(canonical.encode()).hexdigest())
+    key = ("AWS4" + c.at["secret_key"]).encode()
+    for step in scope.split("/"):
+        key = hmac.new(key, step.encode(), hashlib.sha256).digest()
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    h = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+    h.request("POST", "/", form, {
+        "x-amz-content-sha256": digest, "x-amz-date": now,
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=host;"
+        "x-amz-content-sha256;x-amz-date, Signature=%s" % (c.at["access_key"], scope, signature)})
+    body = h.getresponse().read().decode()
+    h.close()
+    return {name: re.search("<%s>(.*?)</%s>" % (name, name), body).group(1)
+            for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}
+
+
+def credentials_file(keys, token=True):
+    text = "[default]\naws_access_key_id=%s\naws_secret_access_key=%s\n" % (
+        keys["AccessKeyId"], keys["SecretAccessKey"])
+    return text + ("aws_session_token=%s\n" % keys["SessionToken"] if token else "")
+
+
+@case
+def session_token_is_sent_and_signed(c):
+    keys = temporary_keys(c)
+    c.ok("put", "token/a", 1000, credentials=credentials_file(keys))
+    c.ok("put", "token/b", 20 * MIB, credentials=credentials_file(keys))
+    c.whole("token/b", 20 * MIB)
+    c.expect("VMB_E_DENIED", "stat", "token/a", credentials=credentials_file(keys, token=False))
+
+
+@case
+def expired_token_is_read_anew_from_the_file(c):
+    path = os.path.join(c.rig.dir, "credentials-rotated")
+    stale = {"AccessKeyId": "stale", "SecretAccessKey": "stale", "SessionToken": "stale"}
+    with open(path, "w") as f:
+        f.write(credentials_file(stale))
+
+    def fault(r):
+        if "Credential=stale/" in r.h.headers["Authorization"]:
+            with open(path, "w") as f:
+                f.write(credentials_file(temporary_keys(c)))
+            return r.error(400, "ExpiredToken")
+        return None
+    c.proxy.fault = fault
+    c.ok("put", "token/c", 1000, credentials=None, config={"credentialsFile": path})
+    assert c.proxy.count() == 2
+    c.proxy.fault = lambda r: r.error(400, "ExpiredToken")
+    c.expect("VMB_E_DENIED", "put", "token/d", 1000, credentials=None,
+             config={"credentialsFile": path})
+    assert c.proxy.count() == 3
+
+
+@case
+def web_identity_is_exchanged_for_keys(c):
+    """The answer of the token service is faked, the keys in it are real."""
+    token = os.path.join(c.rig.dir, "web-token")
+    with open(token, "w") as f:
+        f.write("a.web+token/=\n")
+    forms = []
+
+    def fault(r):
+        if r.path != "/sts":
+            return None
+        forms.append(urllib.parse.parse_qs(r.body().decode()))
+        fields = "".join("<%s>%s</%s>" % (k, v, k) for k, v in temporary_keys(c).items())
+        return r.answer(200, "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult>"
+                        "<Credentials>%s</Credentials></AssumeRoleWithWebIdentityResult>"
+                        "</AssumeRoleWithWebIdentityResponse>" % fields)
+    c.proxy.fault = fault
+    c.ok("put", "web/a", 20 * MIB, credentials=None,
+         env={"AWS_ENDPOINT_URL_STS": c.proxy.url + "/sts", "AWS_ROLE_ARN": "arn:aws:iam::1:role/x",
+              "AWS_WEB_IDENTITY_TOKEN_FILE": token})
+    assert forms == [{"Action": ["AssumeRoleWithWebIdentity"], "Version": ["2011-06-15"],
+                      "DurationSeconds": ["3600"], "RoleArn": ["arn:aws:iam::1:role/x"],
+                      "RoleSessionName": ["vmbackup"], "WebIdentityToken": ["a.web+token/="]}], forms
+    c.whole("web/a", 20 * MIB)
+    c.proxy.fault = lambda r: r.answer(403, "<ErrorResponse><Error><Code>AccessDenied</Code>"
+                                       "</Error></ErrorResponse>")
+    c.expect("VMB_E_DENIED", "put", "web/b", 10, credentials=None, message="AccessDenied",
+             env={"AWS_ENDPOINT_URL_STS": c.proxy.url + "/sts", "AWS_ROLE_ARN": "arn:x",
+                  "AWS_WEB_IDENTITY_TOKEN_FILE": token})
+
+
+@case
+def keys_from_the_environment_are_used(c):
+    c.ok("put", "env/a", 10, credentials=None,
+         env={"AWS_ACCESS_KEY_ID": c.at["access_key"],
+              "AWS_SECRET_ACCESS_KEY": c.at["secret_key"]})
+    c.expect("VMB_E_DENIED", "put", "env/b", 10, credentials=None, message="none given",
+             env={"HOME": "/nonexistent"})
+
+
+@case
+def virtual_host_style_is_served(c):
+    port = urllib.parse.urlsplit(c.at["endpoint"]).port
+    vhost = {"s3Url": "http://s3.localhost:%d" % port, "s3ForcePathStyle": "false"}
+    c.ok("put", "vhost/a b+c", 20 * MIB, config=vhost)
+    c.whole("vhost/a b+c", 20 * MIB)
+    assert c.ok("list", "vhost/", config=vhost)["seen"] == 1
+    c.ok("get", "vhost/a b+c", config=vhost)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", default=os.environ.get("VMB_BUILD"),
@@ -623,7 +744,8 @@ def main():
     args = p.parse_args()
     passed = failed = 0
     try:
-        with Rig(parts=["minio"]) as rig:
+        with Rig(parts=["minio"],
+                 options={"minio": {"env": {"MINIO_DOMAIN": "s3.localhost"}}}) as rig:
             for fn in CASES:
                 if args.only and args.only not in fn.__name__:
                     continue
