@@ -113,6 +113,14 @@ def backups(cli):
                 spec["spec"]["snapshotVolumes"] is False and
                 spec["metadata"]["labels"]["stage"] == "test" and
                 spec["metadata"]["namespace"] == "openshift-adp", json.dumps(spec, indent=1))
+    done = cli("backup", "create", "selectors", "-l", "a!=b, c notin (e,d), f, !g, h in (i), k=l, k=m",
+               "--include-namespaces", "other", "-q", "-o", "json", *cli.cluster, *cli.where)
+    selector = json.loads(done.stdout)["spec"]["labelSelector"] if done.stdout else {}
+    suite.check("every form of a selector becomes structure", done.returncode == 0 and
+                selector["matchLabels"] == {"k": "l"} and
+                [(e["key"], e["operator"], e["values"]) for e in selector["matchExpressions"]] ==
+                [("a", "NotIn", ["b"]), ("c", "NotIn", ["d", "e"]), ("f", "Exists", []),
+                 ("g", "DoesNotExist", []), ("h", "In", ["i"]), ("k", "In", ["m"])], seen(done))
     done = cli("backup", "create", "either", "--or-selector", "app=web or app=reports",
                "--snapshot-volumes=false", *cli.cluster, *cli.where, *cli.hooks)
     suite.check("alternatives", done.returncode == 0 and
