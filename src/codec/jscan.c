@@ -5,11 +5,8 @@
 
 #include <string.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "base/strs.h"
+#include "codec/jscan_text.h"
 #include "codec/json.h"
 
 static inline const char *skip_space(const char *p, const char *end)
@@ -20,71 +17,11 @@ static inline const char *skip_space(const char *p, const char *end)
     return p;
 }
 
-static inline bool is_plain(char c)
-{
-    return c != '"' && c != '\\' && (unsigned char)c >= 0x20;
-}
-
-/* First byte that is a quote, a backslash or a control character; end when there is none. */
-static inline const char *skip_plain(const char *p, const char *end)
-{
-#ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i slash = _mm_set1_epi8('\\');
-    const __m128i control = _mm_set1_epi8(0x1f);
-
-    while (end - p >= 16) {
-        __m128i v;
-
-        memcpy(&v, p, sizeof(v));
-        __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
-                                   _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
-        int mask = _mm_movemask_epi8(hit);
-        if (mask != 0) {
-            return p + __builtin_ctz((unsigned)mask);
-        }
-        p += 16;
-    }
-#endif
-    while (p < end && is_plain(*p)) {
-        p++;
-    }
-    return p;
-}
-
-static int hex_value(char c)
-{
-    if (vmbi_is_digit(c)) {
-        return c - '0';
-    }
-    c = vmbi_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Four hexadecimal digits at p, or -1. */
-static int32_t hex4(const char *p, const char *end)
-{
-    int32_t v = 0;
-
-    if (end - p < 4) {
-        return -1;
-    }
-    for (int i = 0; i < 4; i++) {
-        int d = hex_value(p[i]);
-
-        if (d < 0) {
-            return -1;
-        }
-        v = v * 16 + d;
-    }
-    return v;
-}
-
 /* p is behind the opening quote; returns the place behind the closing one. */
 static inline const char *skip_string(const char *p, const char *end)
 {
     for (;;) {
-        p = skip_plain(p, end);
+        p = vmbi_jscan_plain(p, end);
         if (VMBI_UNLIKELY(p == end)) {
             return NULL;
         }
@@ -95,7 +32,7 @@ static inline const char *skip_string(const char *p, const char *end)
             return NULL;
         }
         if (p[1] == 'u') {
-            if (hex4(p + 2, end) < 0) {
+            if (vmbi_jscan_hex4(p + 2, end) < 0) {
                 return NULL;
             }
             p += 6;
@@ -394,115 +331,6 @@ bool vmbi_jscan_find(const char *json, size_t len, const char *key, vmbi_slice *
         }
     }
     return false;
-}
-
-static size_t put_utf8(uint32_t c, char *out)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 63));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 63));
-        out[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 63));
-    out[2] = (char)(0x80 | (c >> 6 & 63));
-    out[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-
-/* A \u escape, with its second half when it is a surrogate; NULL when malformed or NUL. */
-static const char *decode_u(const char *p, const char *end, uint32_t *c)
-{
-    int32_t hi = hex4(p + 2, end);
-    int32_t lo;
-
-    if (hi <= 0 || (hi >= 0xdc00 && hi <= 0xdfff)) {
-        return NULL;
-    }
-    p += 6;
-    *c = (uint32_t)hi;
-    if (hi < 0xd800 || hi > 0xdbff) {
-        return p;
-    }
-    if (end - p < 6 || p[0] != '\\' || p[1] != 'u') {
-        return NULL;
-    }
-    lo = hex4(p + 2, end);
-    if (lo < 0xdc00 || lo > 0xdfff) {
-        return NULL;
-    }
-    *c = 0x10000 + (((uint32_t)hi & 0x3ff) << 10 | ((uint32_t)lo & 0x3ff));
-    return p + 6;
-}
-
-static const char *decode_escape(const char *p, const char *end, uint32_t *c)
-{
-    static const char from[] = "\"\\/bfnrt";
-    static const char to[] = "\"\\/\b\f\n\r\t";
-
-    if (end - p < 2) {
-        return NULL;
-    }
-    if (p[1] == 'u') {
-        return decode_u(p, end, c);
-    }
-    const char *at = p[1] == '\0' ? NULL : strchr(from, p[1]);
-    if (at == NULL) {
-        return NULL;
-    }
-    *c = (unsigned char)to[at - from];
-    return p + 2;
-}
-
-bool vmbi_jscan_string(vmbi_slice raw, char *out, size_t size)
-{
-    const char *p, *end;
-    char utf8[4];
-    size_t n = 0;
-
-    if (raw.p == NULL || raw.len < 2 || raw.p[0] != '"' || raw.p[raw.len - 1] != '"') {
-        return false;
-    }
-    p = raw.p + 1;
-    end = raw.p + raw.len - 1;
-    while (p < end) {
-        const char *q = skip_plain(p, end);
-        size_t run = (size_t)(q - p);
-        uint32_t c;
-
-        if (run >= size - n) {
-            return false;
-        }
-        memcpy(out + n, p, run);
-        n += run;
-        if (q == end) {
-            break;
-        }
-        if (*q != '\\' || (p = decode_escape(q, end, &c)) == NULL) {
-            return false;
-        }
-        run = put_utf8(c, utf8);
-        if (run >= size - n) {
-            return false;
-        }
-        memcpy(out + n, utf8, run);
-        n += run;
-    }
-    if (n >= size || !vmbi_utf8_valid(out, n)) {
-        return false;
-    }
-    out[n] = '\0';
-    return true;
 }
 
 typedef struct wanted {

@@ -151,104 +151,20 @@ static vmb_code charge(vmbi_yaml_reader *r, const yaml_mark_t *m, cost more, vmb
     return VMB_OK;
 }
 
-/* Scalars and tags. */
-
-typedef enum tag {
-    TAG_NONE,
-    TAG_BARE, /* "!": a scalar is a string, whatever it looks like */
-    TAG_STR,
-    TAG_INT,
-    TAG_FLOAT,
-    TAG_BOOL,
-    TAG_NULL,
-    TAG_MAP,
-    TAG_SEQ,
-    TAG_OTHER
-} tag;
-
-static tag tag_of(const yaml_char_t *text)
-{
-    static const char *const names[] = {
-        [TAG_STR] = "str",   [TAG_INT] = "int", [TAG_FLOAT] = "float", [TAG_BOOL] = "bool",
-        [TAG_NULL] = "null", [TAG_MAP] = "map", [TAG_SEQ] = "seq",
-    };
-    static const char prefix[] = "tag:yaml.org,2002:";
-    const char *s = (const char *)text;
-
-    if (s == NULL) {
-        return TAG_NONE;
-    }
-    if (strcmp(s, "!") == 0) {
-        return TAG_BARE;
-    }
-    if (strncmp(s, prefix, sizeof(prefix) - 1) == 0) {
-        s += sizeof(prefix) - 1;
-        if (strcmp(s, "timestamp") == 0) {
-            return TAG_STR; /* points in time stay strings */
-        }
-        for (size_t i = TAG_STR; i < VMBI_ARRAY_LEN(names); i++) {
-            if (strcmp(s, names[i]) == 0) {
-                return (tag)i;
-            }
-        }
-    }
-    return TAG_OTHER;
-}
-
-static bool tag_fits(tag t, const vmbi_json *v)
-{
-    switch (t) {
-    case TAG_INT:
-        return vmbi_json_is_int(v);
-    case TAG_FLOAT:
-        return vmbi_json_is_int(v) || vmbi_json_is_real(v);
-    case TAG_BOOL:
-        return vmbi_json_is_bool(v);
-    case TAG_NULL:
-        return vmbi_json_is_null(v);
-    case TAG_NONE:
-    case TAG_BARE:
-    case TAG_STR:
-        return true;
-    case TAG_MAP:
-    case TAG_SEQ:
-    case TAG_OTHER:
-        break;
-    }
-    return false;
-}
-
 static vmb_code read_scalar(vmbi_yaml_reader *r, const yaml_event_t *e, vmbi_json **out,
                             vmb_error **err)
 {
-    const char *s = (const char *)e->data.scalar.value;
-    size_t len = e->data.scalar.length;
-    tag t = tag_of(e->data.scalar.tag);
-    vmbi_json *v = NULL;
     vmb_error *why = NULL;
-    vmb_code code;
+    vmb_code code =
+        vmbi_yaml_scalar((const char *)e->data.scalar.tag, e->data.scalar.plain_implicit,
+                         (const char *)e->data.scalar.value, e->data.scalar.length, out, &why);
 
-    if (t == TAG_OTHER || t == TAG_MAP || t == TAG_SEQ) {
-        return fail_at(r, &e->start_mark, VMB_E_INVALID, "this tag is not supported", err);
-    }
-    if (t == TAG_STR || t == TAG_BARE || (t == TAG_NONE && !e->data.scalar.plain_implicit)) {
-        code = vmbi_yaml_string(s, len, &v, &why);
-    } else {
-        code = vmbi_yaml_resolve(s, len, &v, &why);
-    }
-    if (code == VMB_OK && !tag_fits(t, v)) {
-        vmbi_json_free(v);
-        return fail_at(r, &e->start_mark, VMB_E_INVALID, "the value does not fit its tag", err);
-    }
     if (code == VMB_E_INVALID) {
         code = fail_at(r, &e->start_mark, code, vmb_error_message(why), err);
     } else if (code != VMB_OK) {
         vmbi_error_move(err, &why);
     }
     vmb_error_free(why);
-    if (code == VMB_OK) {
-        *out = v;
-    }
     return code;
 }
 
@@ -576,9 +492,9 @@ static vmb_code read_content(vmbi_yaml_reader *r, yaml_event_t *e, unsigned dept
         code = read_scalar(r, e, &n->value, err);
     } else {
         bool seq = e->type == YAML_SEQUENCE_START_EVENT;
-        tag t = tag_of(seq ? e->data.sequence_start.tag : e->data.mapping_start.tag);
+        const yaml_char_t *tag = seq ? e->data.sequence_start.tag : e->data.mapping_start.tag;
 
-        if (t != TAG_NONE && t != TAG_BARE && t != (seq ? TAG_SEQ : TAG_MAP)) {
+        if (!vmbi_yaml_tag_fits_collection((const char *)tag, seq)) {
             code = fail_at(r, &e->start_mark, VMB_E_INVALID, "this tag is not supported", err);
         } else if (depth >= VMBI_DOC_MAX_DEPTH) {
             code = fail_at(r, &e->start_mark, VMB_E_LIMIT, "nested too deeply", err);

@@ -202,7 +202,7 @@ bool vmbi_yaml_is_typed(const char *s, size_t len)
     return classify(s, len, &integer, &real) != STRING;
 }
 
-vmb_code vmbi_yaml_string(const char *s, size_t len, vmbi_json **out, vmb_error **err)
+static vmb_code make_string(const char *s, size_t len, vmbi_json **out, vmb_error **err)
 {
     vmbi_json *v;
 
@@ -220,7 +220,7 @@ vmb_code vmbi_yaml_string(const char *s, size_t len, vmbi_json **out, vmb_error 
     return VMB_OK;
 }
 
-vmb_code vmbi_yaml_resolve(const char *s, size_t len, vmbi_json **out, vmb_error **err)
+static vmb_code resolve(const char *s, size_t len, vmbi_json **out, vmb_error **err)
 {
     int64_t integer = 0;
     double real = 0;
@@ -228,7 +228,7 @@ vmb_code vmbi_yaml_resolve(const char *s, size_t len, vmbi_json **out, vmb_error
 
     switch (classify(s, len, &integer, &real)) {
     case STRING:
-        return vmbi_yaml_string(s, len, out, err);
+        return make_string(s, len, out, err);
     case NO_NUMBER:
         return vmbi_fail(err, VMB_E_INVALID, "infinity and not-a-number cannot be stored");
     case NULL_VALUE:
@@ -247,6 +247,103 @@ vmb_code vmbi_yaml_resolve(const char *s, size_t len, vmbi_json **out, vmb_error
     }
     if (v == NULL) {
         return vmbi_fail_nomem(err);
+    }
+    *out = v;
+    return VMB_OK;
+}
+
+typedef enum tag {
+    TAG_NONE,
+    TAG_BARE, /* "!": a scalar is a string, whatever it looks like */
+    TAG_STR,
+    TAG_INT,
+    TAG_FLOAT,
+    TAG_BOOL,
+    TAG_NULL,
+    TAG_MAP,
+    TAG_SEQ,
+    TAG_OTHER
+} tag;
+
+static tag tag_of(const char *s)
+{
+    static const char *const names[] = {
+        [TAG_STR] = "str",   [TAG_INT] = "int", [TAG_FLOAT] = "float", [TAG_BOOL] = "bool",
+        [TAG_NULL] = "null", [TAG_MAP] = "map", [TAG_SEQ] = "seq",
+    };
+    static const char prefix[] = "tag:yaml.org,2002:";
+
+    if (s == NULL) {
+        return TAG_NONE;
+    }
+    if (strcmp(s, "!") == 0) {
+        return TAG_BARE;
+    }
+    if (!vmbi_starts_with(s, prefix)) {
+        return TAG_OTHER;
+    }
+    s += sizeof(prefix) - 1;
+    if (strcmp(s, "timestamp") == 0) {
+        return TAG_STR; /* points in time stay strings */
+    }
+    for (size_t i = TAG_STR; i < VMBI_ARRAY_LEN(names); i++) {
+        if (strcmp(s, names[i]) == 0) {
+            return (tag)i;
+        }
+    }
+    return TAG_OTHER;
+}
+
+bool vmbi_yaml_tag_fits_collection(const char *text, bool sequence)
+{
+    tag t = tag_of(text);
+
+    return t == TAG_NONE || t == TAG_BARE || t == (sequence ? TAG_SEQ : TAG_MAP);
+}
+
+static bool tag_fits(tag t, const vmbi_json *v)
+{
+    switch (t) {
+    case TAG_INT:
+        return vmbi_json_is_int(v);
+    case TAG_FLOAT:
+        return vmbi_json_is_int(v) || vmbi_json_is_real(v);
+    case TAG_BOOL:
+        return vmbi_json_is_bool(v);
+    case TAG_NULL:
+        return vmbi_json_is_null(v);
+    case TAG_NONE:
+    case TAG_BARE:
+    case TAG_STR:
+        return true;
+    case TAG_MAP:
+    case TAG_SEQ:
+    case TAG_OTHER:
+        break;
+    }
+    return false;
+}
+
+vmb_code vmbi_yaml_scalar(const char *tag_text, bool plain, const char *s, size_t len,
+                          vmbi_json **out, vmb_error **err)
+{
+    tag t = tag_of(tag_text);
+    vmbi_json *v = NULL;
+    vmb_code code;
+
+    if (t == TAG_OTHER || t == TAG_MAP || t == TAG_SEQ) {
+        return vmbi_fail(err, VMB_E_INVALID, "this tag is not supported");
+    }
+    if (t == TAG_STR || t == TAG_BARE || (t == TAG_NONE && !plain)) {
+        return make_string(s, len, out, err);
+    }
+    code = resolve(s, len, &v, err);
+    if (code != VMB_OK) {
+        return code;
+    }
+    if (!tag_fits(t, v)) {
+        vmbi_json_free(v);
+        return vmbi_fail(err, VMB_E_INVALID, "the value does not fit its tag");
     }
     *out = v;
     return VMB_OK;
