@@ -10,9 +10,9 @@
 #include "base/strs.h"
 
 enum {
-    POOL_MAX = 16,                /* idle handles kept per server */
-    RECV_BUFFER = 128 * 1024,     /* CURLOPT_BUFFERSIZE */
-    SEND_BUFFER = 256 * 1024,     /* CURLOPT_UPLOAD_BUFFERSIZE */
+    POOL_MAX = 16,            /* idle handles kept per server */
+    RECV_BUFFER = 128 * 1024, /* CURLOPT_BUFFERSIZE */
+    SEND_BUFFER = 256 * 1024, /* CURLOPT_UPLOAD_BUFFERSIZE */
     CONNECT_TIMEOUT_MS = 10000,
     EXPECT_TIMEOUT_MS = 1000
 };
@@ -107,9 +107,9 @@ static CURLcode set_common(const vmbi_http *h, vmbi_conn *c)
     /* One exchange per connection at a time: HTTP/2 would only add framing and its own flow
      * control windows to bulk transfers. */
     rc |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    rc |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                           ns > 0 ? (long)((ns + VMBI_MS - 1) / VMBI_MS)
-                                  : (long)CONNECT_TIMEOUT_MS);
+    rc |=
+        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                         ns > 0 ? (long)((ns + VMBI_MS - 1) / VMBI_MS) : (long)CONNECT_TIMEOUT_MS);
     rc |= curl_easy_setopt(easy, CURLOPT_EXPECT_100_TIMEOUT_MS, (long)EXPECT_TIMEOUT_MS);
     rc |= curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     rc |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECV_BUFFER);

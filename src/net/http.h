@@ -17,20 +17,20 @@ typedef struct vmbi_http vmbi_http;
 typedef struct vmbi_http_config {
     const char *ca_pem; /* PEM text; NULL: the system's. */
     size_t ca_pem_len;
-    bool ca_replaces_system;     /* true: only ca_pem counts (Kubernetes); false: both (S3) */
+    bool ca_replaces_system; /* true: only ca_pem counts (Kubernetes); false: both (S3) */
     bool insecure_skip_verify;
     const char *tls_server_name; /* NULL: from the URL */
     const char *client_cert_pem; /* PEM text, NULL: none */
     size_t client_cert_len;
     const char *client_key_pem;
     size_t client_key_len;
-    const char *proxy_url;       /* NULL: from the environment (HTTPS_PROXY, NO_PROXY …) */
-    const char *user_agent;      /* NULL: "libvmbackup/<version>" */
-    int64_t connect_timeout_ns;  /* 0: 10 s */
-    int64_t idle_timeout_ns;     /* no byte moved for this long: VMB_E_TIMEOUT; 0: 60 s */
-    int max_tries;               /* 0: 8 */
-    int64_t retry_base_ns;       /* 0: 150 ms */
-    int64_t retry_cap_ns;        /* 0: 20 s */
+    const char *proxy_url;      /* NULL: from the environment (HTTPS_PROXY, NO_PROXY …) */
+    const char *user_agent;     /* NULL: "libvmbackup/<version>" */
+    int64_t connect_timeout_ns; /* 0: 10 s */
+    int64_t idle_timeout_ns;    /* no byte moved for this long: VMB_E_TIMEOUT; 0: 60 s */
+    int max_tries;              /* 0: 8 */
+    int64_t retry_base_ns;      /* 0: 150 ms */
+    int64_t retry_cap_ns;       /* 0: 20 s */
 } vmbi_http_config;
 
 vmb_code vmbi_http_new(const vmbi_http_config *config, vmbi_http **out, vmb_error **err);
@@ -82,12 +82,12 @@ typedef struct vmbi_http_request {
     size_t n_headers;
     const void *body; /* NULL: none. A body of length 0 sends Content-Length: 0 */
     size_t body_len;
-    vmbi_http_sign_fn sign; /* NULL: none */
+    vmbi_http_sign_fn sign;    /* NULL: none */
     vmbi_http_body_fn on_body; /* NULL: collected in response.body */
     vmbi_http_retry_fn retry;
-    void *user;             /* for the three callbacks */
-    bool no_retry;          /* one try only (requests that are not idempotent) */
-    bool expect_continue;   /* send Expect: 100-continue and wait up to 1 s */
+    void *user;              /* for the three callbacks */
+    bool no_retry;           /* one try only (requests that are not idempotent) */
+    bool expect_continue;    /* send Expect: 100-continue and wait up to 1 s */
     int64_t idle_timeout_ns; /* 0: as configured; -1: none (a server that thinks for long) */
     int max_tries;           /* 0: as configured */
 } vmbi_http_request;

@@ -10,11 +10,7 @@
 #include "net/conn.h"
 #include "net/headers.h"
 
-enum {
-    DEFAULT_TRIES = 8,
-    POLL_CAP_MS = 1000,
-    ERROR_BODY_MAX = 64 * 1024
-};
+enum { DEFAULT_TRIES = 8, POLL_CAP_MS = 1000, ERROR_BODY_MAX = 64 * 1024 };
 #define DEFAULT_IDLE_NS (60 * VMBI_SECOND)
 #define DEFAULT_BASE_NS (150 * VMBI_MS)
 #define DEFAULT_CAP_NS (20 * VMBI_SECOND)
@@ -73,7 +69,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     if (len == 0) {
         return 0;
     }
-    /* curl hands over many pieces between two looks of ours at the limits, and a sink may be slow. */
+    /* curl hands over many pieces between two looks of ours at the limits, and sinks are slow. */
     stop(c, vmbi_limits_check(c->limits, &c->callback_err, c->name.data));
     if (c->callback_code != VMB_OK) {
         return 0;
@@ -203,8 +199,8 @@ static vmb_code check_idle(const struct call *c, vmb_error **err)
     const int64_t still = vmbi_mono_ns() - c->last_move_ns;
 
     if (c->idle_ns >= 0 && still >= c->idle_ns) {
-        return vmbi_fail_retryable(err, VMB_E_TIMEOUT, "%s: no byte moved for %lld s",
-                                   c->name.data, (long long)(still / VMBI_SECOND));
+        return vmbi_fail_retryable(err, VMB_E_TIMEOUT, "%s: no byte moved for %lld s", c->name.data,
+                                   (long long)(still / VMBI_SECOND));
     }
     return VMB_OK;
 }
@@ -372,8 +368,7 @@ static vmb_code perform_tries(struct call *c, vmb_error **err)
 }
 
 vmb_code vmbi_http_perform(vmbi_http *h, const vmbi_http_request *request,
-                           const vmbi_limits *limits, vmbi_http_response *response,
-                           vmb_error **err)
+                           const vmbi_limits *limits, vmbi_http_response *response, vmb_error **err)
 {
     struct call c;
     vmbi_sigpipe guard;
@@ -386,7 +381,7 @@ vmb_code vmbi_http_perform(vmbi_http *h, const vmbi_http_request *request,
     c.response = response;
     vmbi_buf_init(&c.name, 2048);
     vmbi_conn_describe(request->method, request->url, &c.name);
-    c.idle_ns = request->idle_timeout_ns != 0      ? request->idle_timeout_ns
+    c.idle_ns = request->idle_timeout_ns != 0   ? request->idle_timeout_ns
                 : h->config.idle_timeout_ns > 0 ? h->config.idle_timeout_ns
                                                 : DEFAULT_IDLE_NS;
     if (c.name.status != VMB_OK) { /* a very long URL: the method must do as a name */

@@ -75,8 +75,7 @@ static vmb_code encode_param(const vmbi_http_header *p, vmbi_strs *list, vmb_err
     return code;
 }
 
-vmb_code vmbi_sigv4_query(const vmbi_http_header *params, size_t n, vmbi_buf *out,
-                          vmb_error **err)
+vmb_code vmbi_sigv4_query(const vmbi_http_header *params, size_t n, vmbi_buf *out, vmb_error **err)
 {
     vmbi_strs list = {NULL, 0, 0};
     vmb_code code = VMB_OK;
@@ -221,8 +220,8 @@ static vmb_code sign_request(const vmbi_sigv4 *s, const vmbi_sigv4_request *r, v
     return code;
 }
 
-vmb_code vmbi_sigv4_authorize(const vmbi_sigv4 *s, const vmbi_sigv4_request *request,
-                              vmbi_buf *out, vmb_error **err)
+vmb_code vmbi_sigv4_authorize(const vmbi_sigv4 *s, const vmbi_sigv4_request *request, vmbi_buf *out,
+                              vmb_error **err)
 {
     vmbi_buf names = VMBI_BUF_INIT(8192);
     char signature[65];
@@ -277,18 +276,20 @@ vmb_code vmbi_sigv4_presign(const vmbi_sigv4 *s, const char *method, const char 
     }
     if (code == VMB_OK) {
         const vmbi_http_header params[] = {
-            {"X-Amz-Algorithm", "AWS4-HMAC-SHA256"}, {"X-Amz-Credential", credential.data},
-            {"X-Amz-Date", date},                    {"X-Amz-Expires", expires},
-            {"X-Amz-SignedHeaders", "host"},         {"X-Amz-Security-Token", s->session_token},
+            {"X-Amz-Algorithm", "AWS4-HMAC-SHA256"},
+            {"X-Amz-Credential", credential.data},
+            {"X-Amz-Date", date},
+            {"X-Amz-Expires", expires},
+            {"X-Amz-SignedHeaders", "host"},
+            {"X-Amz-Security-Token", s->session_token},
         };
 
-        code = vmbi_sigv4_query(params, VMBI_ARRAY_LEN(params) - (s->session_token ? 0 : 1),
-                                &query, err);
+        code = vmbi_sigv4_query(params, VMBI_ARRAY_LEN(params) - (s->session_token ? 0 : 1), &query,
+                                err);
     }
     if (code == VMB_OK) {
         const vmbi_http_header headers[] = {{"host", host}};
-        const vmbi_sigv4_request r = {method, path, query.data, headers, 1,
-                                      VMBI_SIGV4_UNSIGNED};
+        const vmbi_sigv4_request r = {method, path, query.data, headers, 1, VMBI_SIGV4_UNSIGNED};
 
         code = sign_request(s, &r, &names, signature, err);
     }

@@ -22,22 +22,21 @@ typedef struct vmbi_sigv4 {
 
 /* "a=1&b=2": names and values percent-encoded, sorted by name, then value; a value may be NULL
  * (written as "name="). This is the canonical form, and a server takes it as a query. */
-vmb_code vmbi_sigv4_query(const vmbi_http_header *params, size_t n, vmbi_buf *out,
-                          vmb_error **err);
+vmb_code vmbi_sigv4_query(const vmbi_http_header *params, size_t n, vmbi_buf *out, vmb_error **err);
 
 /* The parts of a request that are signed. */
 typedef struct vmbi_sigv4_request {
     const char *method;
-    const char *path;              /* encoded, as sent */
-    const char *query;             /* as made by vmbi_sigv4_query; "" without one */
+    const char *path;                /* encoded, as sent */
+    const char *query;               /* as made by vmbi_sigv4_query; "" without one */
     const vmbi_http_header *headers; /* all that are to be signed, with host and x-amz-date */
     size_t n_headers;
     const char *payload; /* hex SHA-256, or one of AWS's literals */
 } vmbi_sigv4_request;
 
 /* Appends the value of the Authorization header to out. */
-vmb_code vmbi_sigv4_authorize(const vmbi_sigv4 *s, const vmbi_sigv4_request *request,
-                              vmbi_buf *out, vmb_error **err);
+vmb_code vmbi_sigv4_authorize(const vmbi_sigv4 *s, const vmbi_sigv4_request *request, vmbi_buf *out,
+                              vmb_error **err);
 /* The signature of a string to sign, in hex. */
 void vmbi_sigv4_sign(const vmbi_sigv4 *s, const char *text, size_t len, char out[65]);
 /* The signing key that the signature is made with. */

@@ -129,8 +129,7 @@ static vmb_code wait_ready(const vmbi_stream *s, short events, const vmbi_limits
                            vmb_error **err)
 {
     struct pollfd fds[2] = {{.fd = s->fd, .events = events},
-                            {.fd = limits ? vmbi_cancel_fd(limits->cancel) : -1,
-                             .events = POLLIN}};
+                            {.fd = limits ? vmbi_cancel_fd(limits->cancel) : -1, .events = POLLIN}};
     vmb_code code = vmbi_limits_check(limits, err, s->name);
 
     if (code != VMB_OK) {

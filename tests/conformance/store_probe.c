@@ -148,8 +148,7 @@ int main(int argc, char **argv)
     vmbi_buf message = VMBI_BUF_INIT(65536);
 
     memset(&b, 0, sizeof(b));
-    if (argc < 5 || argv[1][0] != '@' ||
-        !vmbi_parse_i64(argv[2], strlen(argv[2]), &deadline_ms) ||
+    if (argc < 5 || argv[1][0] != '@' || !vmbi_parse_i64(argv[2], strlen(argv[2]), &deadline_ms) ||
         (argc > 5 && !vmbi_parse_i64(argv[5], strlen(argv[5]), &b.bytes))) {
         fprintf(stderr, "usage: %s @SETTINGS_FILE DEADLINE_MS VERB KEY [BYTES]\n", argv[0]);
         return 2;

@@ -150,5 +150,5 @@ int main(int argc, char **argv)
         p.destroy(p.user);
     }
     return code == VMB_OK && c.bad < 0 && c.at == size && (int64_t)peak_kib() * 1024 <= limit ? 0
-                                                                                            : 1;
+                                                                                              : 1;
 }

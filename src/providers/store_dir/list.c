@@ -118,8 +118,8 @@ static vmb_code push_object(struct walk *w, int fd, const char *name, vmb_error 
     code = vmbi_buf_check(&w->path, err, "key");
     if (code == VMB_OK) {
         code = vmb_key_sink_push(w->out, w->path.data, (int64_t)st.st_size,
-                                 (int64_t)st.st_mtim.tv_sec * VMBI_SECOND + st.st_mtim.tv_nsec,
-                                 0, err);
+                                 (int64_t)st.st_mtim.tv_sec * VMBI_SECOND + st.st_mtim.tv_nsec, 0,
+                                 err);
         w->path.len = before;
         w->path.data[before] = '\0';
     }
@@ -175,8 +175,8 @@ static vmb_code visit(struct walk *w, int fd, const char *name, bool probe, bool
     }
     if (name[len - 1] == '/') {
         /* Folded when the whole of the prefix lies before this folder's slash. */
-        return enter_folder(w, name, probe, w->fold && w->path.len + len > strlen(w->prefix),
-                            found, err);
+        return enter_folder(w, name, probe, w->fold && w->path.len + len > strlen(w->prefix), found,
+                            err);
     }
     *found = true;
     return probe ? VMB_OK : push_object(w, fd, name, err);

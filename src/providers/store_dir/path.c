@@ -109,8 +109,8 @@ int vmbi_store_dir_open(int root, const char *path, int flags)
 {
 #ifdef SYS_openat2
     const struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-                                            RESOLVE_NO_MAGICLINKS};
+                                 .resolve =
+                                     RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     const long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
 
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) {

@@ -43,8 +43,8 @@ static int open_tmp_dir(vmbi_dir_put *p)
         if (mkdirat(p->root, VMBI_STORE_DIR_TMP, 0700) != 0 && errno != EEXIST) {
             return -1;
         }
-        p->tmp_dir = openat(p->root, VMBI_STORE_DIR_TMP,
-                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        p->tmp_dir =
+            openat(p->root, VMBI_STORE_DIR_TMP, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     return p->tmp_dir;
 }

@@ -121,8 +121,8 @@ static vmb_code open_object(struct store_dir *s, const char *key, int *fd, struc
     return VMB_OK;
 }
 
-static vmb_code copy_range(const vmb_job *job, int fd, const char *key, int64_t offset,
-                           int64_t end, vmb_sink *out, vmb_error **err)
+static vmb_code copy_range(const vmb_job *job, int fd, const char *key, int64_t offset, int64_t end,
+                           vmb_sink *out, vmb_error **err)
 {
     char *buf = vmbi_alloc(READ_CHUNK);
     vmb_code code = buf ? VMB_OK : vmbi_fail_nomem(err);
@@ -261,8 +261,7 @@ static vmb_code check_settings(const vmbi_json *settings, const char **path, con
     }
     for (it = vmbi_json_iter(config); it; it = vmbi_json_iter_next(config, it)) {
         if (strcmp(vmbi_json_iter_key(it), "path") != 0) {
-            return vmbi_fail(err, VMB_E_ARG,
-                             "dir store: unknown config key \"%s\" (known: path)",
+            return vmbi_fail(err, VMB_E_ARG, "dir store: unknown config key \"%s\" (known: path)",
                              vmbi_json_iter_key(it));
         }
     }

@@ -35,10 +35,9 @@ static void init_libs3(void)
 vmb_code vmbi_libs3_global_init(vmb_error **err)
 {
     (void)pthread_once(&libs3_once, init_libs3);
-    return libs3_status == S3StatusOK
-               ? VMB_OK
-               : vmbi_fail(err, VMB_E_INTERNAL, "libs3: initialise: %s",
-                           S3_get_status_name(libs3_status));
+    return libs3_status == S3StatusOK ? VMB_OK
+                                      : vmbi_fail(err, VMB_E_INTERNAL, "libs3: initialise: %s",
+                                                  S3_get_status_name(libs3_status));
 }
 
 void vmbi_libs3_call_init(vmbi_libs3_call *c, const char *what, const vmbi_limits *limits)
@@ -96,14 +95,14 @@ static void wait_a_moment(const vmbi_libs3_call *c)
     FD_ZERO(&r);
     FD_ZERO(&w);
     FD_ZERO(&e);
-    fds[n++] = (struct pollfd){.fd = c->limits ? vmbi_cancel_fd(c->limits->cancel) : -1,
-                               .events = POLLIN};
+    fds[n++] =
+        (struct pollfd){.fd = c->limits ? vmbi_cancel_fd(c->limits->cancel) : -1, .events = POLLIN};
     if (S3_get_request_context_fdsets(c->context, &r, &w, &e, &max) != S3StatusOK) {
         max = -1; /* a descriptor beyond FD_SETSIZE, or none yet: the short wait must do */
     }
     for (fd = 0; fd <= max && fd < FD_SETSIZE && n < MAX_POLL_FDS; fd++) {
-        const short events = (short)((FD_ISSET(fd, &r) ? POLLIN : 0) |
-                                     (FD_ISSET(fd, &w) ? POLLOUT : 0));
+        const short events =
+            (short)((FD_ISSET(fd, &r) ? POLLIN : 0) | (FD_ISSET(fd, &w) ? POLLOUT : 0));
 
         if (events != 0) {
             fds[n++] = (struct pollfd){.fd = fd, .events = events};
@@ -123,8 +122,7 @@ static vmb_code drive(vmbi_libs3_call *c, vmb_error **err)
         const S3Status status = S3_runonce_request_context(c->context, &remaining);
 
         if (status != S3StatusOK) {
-            return vmbi_fail(err, VMB_E_NET, "%s: libs3: %s", c->what,
-                             S3_get_status_name(status));
+            return vmbi_fail(err, VMB_E_NET, "%s: libs3: %s", c->what, S3_get_status_name(status));
         }
         if (c->done || remaining == 0) {
             break;
@@ -138,8 +136,7 @@ static vmb_code drive(vmbi_libs3_call *c, vmb_error **err)
         }
         wait_a_moment(c);
     }
-    return c->done ? VMB_OK
-                   : vmbi_fail(err, VMB_E_NET, "%s: libs3 lost the request", c->what);
+    return c->done ? VMB_OK : vmbi_fail(err, VMB_E_NET, "%s: libs3 lost the request", c->what);
 }
 
 /* Both versions name the same states by other numbers: only names may be used. */
@@ -213,8 +210,7 @@ static vmb_code judge(vmbi_libs3_call *c, vmb_error **err)
         transient = false;
     }
     return transient ? vmbi_fail_retryable(err, code, "%s: %s%s%s", c->what, c->message,
-                                           c->message[0] ? " " : "",
-                                           S3_get_status_name(c->status))
+                                           c->message[0] ? " " : "", S3_get_status_name(c->status))
                      : vmbi_fail(err, code, "%s: %s%s%s", c->what, c->message,
                                  c->message[0] ? " " : "", S3_get_status_name(c->status));
 }

@@ -63,8 +63,8 @@ static bool add(struct page *p, const char *key, int64_t size, int64_t mtime_uni
 }
 
 static S3Status on_list(int truncated, const char *next_marker, int n_contents,
-                        const S3ListBucketContent *contents, int n_prefixes,
-                        const char **prefixes, void *user)
+                        const S3ListBucketContent *contents, int n_prefixes, const char **prefixes,
+                        void *user)
 {
     struct page *p = user;
     int i = 0;
@@ -96,8 +96,8 @@ static void start_list(const vmbi_libs3 *s, vmbi_libs3_call *c, void *user)
 
     h.responseHandler = vmbi_libs3_response_handler;
     page_clear(p); /* of a try that broke in the middle */
-    S3_list_bucket(&s->bucket, p->prefix, p->marker, p->delimiter, PAGE_KEYS,
-                   VMBI_LIBS3_CONTEXT(c), &h, c);
+    S3_list_bucket(&s->bucket, p->prefix, p->marker, p->delimiter, PAGE_KEYS, VMBI_LIBS3_CONTEXT(c),
+                   &h, c);
 }
 
 static int compare(const void *a, const void *b)

@@ -44,8 +44,7 @@ static vmb_code write_file(vmbi_libs3_spool *s, const char *p, size_t len, vmb_e
     return VMB_OK;
 }
 
-vmb_code vmbi_libs3_spool_write(vmbi_libs3_spool *s, const void *data, size_t len,
-                                vmb_error **err)
+vmb_code vmbi_libs3_spool_write(vmbi_libs3_spool *s, const void *data, size_t len, vmb_error **err)
 {
     const size_t room = IN_MEMORY - s->head.len;
     const size_t n = len < room ? len : room;

@@ -9,15 +9,14 @@
 
 typedef struct vmbi_libs3_spool {
     vmbi_buf head;
-    int fd;         /* -1 while memory does */
+    int fd; /* -1 while memory does */
     int64_t size;
     vmbi_digest *md5;
 } vmbi_libs3_spool;
 
 vmb_code vmbi_libs3_spool_init(vmbi_libs3_spool *s, vmb_error **err);
 /* VMB_E_LIMIT beyond 5 GiB: the most that one PUT may carry. */
-vmb_code vmbi_libs3_spool_write(vmbi_libs3_spool *s, const void *data, size_t len,
-                                vmb_error **err);
+vmb_code vmbi_libs3_spool_write(vmbi_libs3_spool *s, const void *data, size_t len, vmb_error **err);
 /* Reads at an offset; fewer bytes only at the end; -1 with errno. */
 int64_t vmbi_libs3_spool_read(const vmbi_libs3_spool *s, int64_t offset, void *buf, size_t len);
 void vmbi_libs3_spool_done(vmbi_libs3_spool *s);

@@ -77,7 +77,7 @@ static vmb_code begin(const char *verb, const char *key, const vmb_job *job, vmb
     return code;
 }
 
-/* ---- head and delete --------------------------------------------------------------------------- */
+/* ---- head and delete ------------------------------------------------------------------------- */
 
 static void start_head(const vmbi_libs3 *s, vmbi_libs3_call *c, void *user)
 {
@@ -100,8 +100,8 @@ static void *as_user(const char *key)
     return u.v;
 }
 
-static vmb_code head(const vmbi_libs3 *s, const vmb_job *job, const char *key,
-                     vmbi_libs3_call *c, vmb_error **err)
+static vmb_code head(const vmbi_libs3 *s, const vmb_job *job, const char *key, vmbi_libs3_call *c,
+                     vmb_error **err)
 {
     vmbi_buf what;
     vmb_code code = begin("look at", key, job, c, &what, err);
@@ -145,7 +145,7 @@ static vmb_code libs3_remove(void *user, vmb_job *job, const char *key, vmb_erro
     return code;
 }
 
-/* ---- get --------------------------------------------------------------------------------------- */
+/* ---- get ------------------------------------------------------------------------------------- */
 
 struct get {
     vmbi_libs3_call c; /* first: it is the callback data */
@@ -165,8 +165,8 @@ static S3Status on_get(int size, const char *data, void *user)
         return S3StatusOK;
     }
     if (size > g->end - g->at) {
-        g->c.code = vmbi_fail(&g->c.error, VMB_E_PROTOCOL, "%s: more bytes than asked for",
-                              g->c.what);
+        g->c.code =
+            vmbi_fail(&g->c.error, VMB_E_PROTOCOL, "%s: more bytes than asked for", g->c.what);
         return S3StatusAbortedByCallback;
     }
     g->c.code = vmbi_limits_check(g->c.limits, &g->c.error, g->c.what);
@@ -192,8 +192,8 @@ static void start_get(const vmbi_libs3 *s, vmbi_libs3_call *c, void *user)
                   VMBI_LIBS3_CONTEXT(c), &h, c);
 }
 
-static vmb_code libs3_get(void *user, vmb_job *job, const char *key, int64_t offset,
-                          int64_t length, vmb_sink *out, vmb_error **err)
+static vmb_code libs3_get(void *user, vmb_job *job, const char *key, int64_t offset, int64_t length,
+                          vmb_sink *out, vmb_error **err)
 {
     struct get g;
     vmbi_libs3_call info;
@@ -239,7 +239,7 @@ static vmb_code libs3_get(void *user, vmb_job *job, const char *key, int64_t off
     return code;
 }
 
-/* ---- put --------------------------------------------------------------------------------------- */
+/* ---- put ------------------------------------------------------------------------------------- */
 
 struct put {
     vmbi_libs3_call c; /* first: it is the callback data */
@@ -329,8 +329,8 @@ static void start_put(const vmbi_libs3 *s, vmbi_libs3_call *c, void *user)
     properties.cannedAcl = S3CannedAclPrivate;
     h.responseHandler = vmbi_libs3_response_handler;
     p->sent = 0;
-    S3_put_object(&s->bucket, p->key, (uint64_t)p->spool.size, &properties,
-                  VMBI_LIBS3_CONTEXT(c), &h, c);
+    S3_put_object(&s->bucket, p->key, (uint64_t)p->spool.size, &properties, VMBI_LIBS3_CONTEXT(c),
+                  &h, c);
 }
 
 static vmb_code refuse_existing(const vmbi_libs3 *s, const vmb_job *job, const char *key,
@@ -392,7 +392,7 @@ static void libs3_put_abort(void *user, void *op)
     put_free(op);
 }
 
-/* ---- list and presign -------------------------------------------------------------------------- */
+/* ---- list and presign ------------------------------------------------------------------------ */
 
 static vmb_code libs3_list(void *user, vmb_job *job, const char *prefix, const char *delimiter,
                            vmb_key_sink *out, vmb_error **err)
@@ -419,8 +419,8 @@ static vmb_code libs3_presign(void *user, vmb_job *job, const char *key, int64_t
     if (code != VMB_OK) {
         return code;
     }
-    status = S3_generate_authenticated_query_string(
-        url, &s->bucket, key, vmbi_unix_ns() / VMBI_SECOND + ttl_s, NULL);
+    status = S3_generate_authenticated_query_string(url, &s->bucket, key,
+                                                    vmbi_unix_ns() / VMBI_SECOND + ttl_s, NULL);
     if (status != S3StatusOK) {
         return vmbi_fail(err, VMB_E_INTERNAL, "presign \"%s\": libs3: %s", key,
                          S3_get_status_name(status));
@@ -429,7 +429,7 @@ static vmb_code libs3_presign(void *user, vmb_job *job, const char *key, int64_t
 }
 #endif
 
-/* ---- constructor ------------------------------------------------------------------------------- */
+/* ---- constructor ----------------------------------------------------------------------------- */
 
 static void libs3_destroy(void *user)
 {
@@ -496,8 +496,7 @@ static vmb_code set_bucket(vmbi_libs3 *s, vmb_error **err)
     return VMB_OK;
 }
 
-vmb_code vmbi_store_libs3_new(const vmbi_json *settings, vmb_store_provider *out,
-                              vmb_error **err)
+vmb_code vmbi_store_libs3_new(const vmbi_json *settings, vmb_store_provider *out, vmb_error **err)
 {
     vmbi_libs3 *s = vmbi_zalloc(sizeof(*s));
     vmb_code code = VMB_OK;

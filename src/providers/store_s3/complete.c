@@ -162,9 +162,8 @@ static vmb_code not_ours(vmbi_s3 *s, const vmbi_s3_completion *c, const vmbi_lim
 }
 
 /* A 2xx answer: is it a completion, and of our bytes? */
-static vmb_code judge_success(vmbi_s3 *s, const vmbi_s3_completion *c,
-                              const vmbi_http_response *r, const char *expected,
-                              const vmbi_limits *limits, vmb_error **err)
+static vmb_code judge_success(vmbi_s3 *s, const vmbi_s3_completion *c, const vmbi_http_response *r,
+                              const char *expected, const vmbi_limits *limits, vmb_error **err)
 {
     char root[64];
     char etag[VMBI_S3_ETAG_MAX] = "";
@@ -180,8 +179,8 @@ static vmb_code judge_success(vmbi_s3 *s, const vmbi_s3_completion *c,
         return vmbi_s3_fail(s, c->what, r, err);
     }
     if (strcmp(root, "CompleteMultipartUploadResult") != 0) {
-        return vmbi_fail(err, VMB_E_PROTOCOL, "%s: the answer to the completion is a <%s>",
-                         c->what, root);
+        return vmbi_fail(err, VMB_E_PROTOCOL, "%s: the answer to the completion is a <%s>", c->what,
+                         root);
     }
     (void)vmbi_s3_xml_text(r->body.data, r->body.len, "CompleteMultipartUploadResult/ETag", etag,
                            sizeof(etag));
@@ -201,14 +200,13 @@ static vmb_code judge_success(vmbi_s3 *s, const vmbi_s3_completion *c,
     return code;
 }
 
-static vmb_code judge_failure(vmbi_s3 *s, const vmbi_s3_completion *c,
-                              const vmbi_http_response *r, const char *expected,
-                              const vmbi_limits *limits, vmb_error **err)
+static vmb_code judge_failure(vmbi_s3 *s, const vmbi_s3_completion *c, const vmbi_http_response *r,
+                              const char *expected, const vmbi_limits *limits, vmb_error **err)
 {
     bool ours = false;
 
-    if (r->status == 404 && r->tries > 1 &&
-        verify(s, c, expected, limits, &ours, NULL) == VMB_OK && ours) {
+    if (r->status == 404 && r->tries > 1 && verify(s, c, expected, limits, &ours, NULL) == VMB_OK &&
+        ours) {
         return VMB_OK; /* an earlier try did it, only its answer was lost */
     }
     if (c->if_absent && r->status == 412) {
@@ -218,15 +216,21 @@ static vmb_code judge_failure(vmbi_s3 *s, const vmbi_s3_completion *c,
 }
 
 static vmb_code complete_once(vmbi_s3 *s, const vmbi_s3_completion *c, const vmbi_buf *body,
-                              bool conditional, const vmbi_limits *limits,
-                              vmbi_http_response *r, vmb_error **err)
+                              bool conditional, const vmbi_limits *limits, vmbi_http_response *r,
+                              vmb_error **err)
 {
     static const vmbi_http_header header[] = {{"if-none-match", "*"}};
     const vmbi_http_header params[] = {{"uploadId", c->upload_id}};
-    const vmbi_s3_request q = {.what = c->what, .method = "POST", .key = c->key,
-                               .params = params, .n_params = 1, .headers = header,
-                               .n_headers = conditional ? 1 : 0, .body = body->data,
-                               .body_len = body->len, .hash_body = true,
+    const vmbi_s3_request q = {.what = c->what,
+                               .method = "POST",
+                               .key = c->key,
+                               .params = params,
+                               .n_params = 1,
+                               .headers = header,
+                               .n_headers = conditional ? 1 : 0,
+                               .body = body->data,
+                               .body_len = body->len,
+                               .hash_body = true,
                                .retry = retry_error_in_success,
                                .idle_timeout_ns = COMPLETE_IDLE_NS};
 

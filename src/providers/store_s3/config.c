@@ -14,7 +14,7 @@
 enum { CUSTOMER_KEY_SIZE = 32 };
 #define MIB (INT64_C(1024) * 1024)
 
-static const char *const known_settings[] = {"bucket",   "config",   "caCert",       "credentials",
+static const char *const known_settings[] = {"bucket",   "config",   "caCert",        "credentials",
                                              "partSize", "maxParts", "partsInFlight", "maxTries"};
 /* velero-plugin-for-aws, object_store.go: the keys its Init accepts. */
 static const char *const known_config[] = {"region",
@@ -107,8 +107,10 @@ static vmb_code split_url(const char *key, const char *url, char **endpoint, cha
     size_t path_len = 0;
 
     if (!host || !(tls || vmbi_starts_with(url, "http://"))) {
-        return vmbi_fail(err, VMB_E_ARG, "s3 store: config key \"%s\" must start with http:// or "
-                                         "https://", key);
+        return vmbi_fail(err, VMB_E_ARG,
+                         "s3 store: config key \"%s\" must start with http:// or "
+                         "https://",
+                         key);
     }
     host += 3;
     host_len = strcspn(host, "/?#");
@@ -193,8 +195,8 @@ static vmb_code parse_addresses(const vmbi_json *config, vmbi_s3_config *c, vmb_
     return VMB_OK;
 }
 
-static vmb_code parse_bucket(const vmbi_json *settings, const vmbi_json *config,
-                             vmbi_s3_config *c, vmb_error **err)
+static vmb_code parse_bucket(const vmbi_json *settings, const vmbi_json *config, vmbi_s3_config *c,
+                             vmb_error **err)
 {
     const char *bucket = vmbi_json_get_str(settings, "bucket");
 
@@ -245,8 +247,7 @@ static vmb_code parse_ca(const char *text, char **out, vmb_error **err)
     return code == VMB_OK ? code : vmbi_wrap(err, code, "s3 store: caCert");
 }
 
-static vmb_code read_customer_key(const char *path, uint8_t key[CUSTOMER_KEY_SIZE],
-                                  vmb_error **err)
+static vmb_code read_customer_key(const char *path, uint8_t key[CUSTOMER_KEY_SIZE], vmb_error **err)
 {
     uint8_t buf[CUSTOMER_KEY_SIZE + 1];
     const int fd = open(path, O_RDONLY | O_CLOEXEC);

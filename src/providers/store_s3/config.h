@@ -8,10 +8,10 @@
 
 typedef struct vmbi_s3_config {
     char *bucket;
-    char *region;           /* NULL: learnt from the first answer (AWS only) */
-    char *endpoint;         /* "https://host[:port]", no default port; NULL: AWS's for the region */
-    char *base_path;        /* "" or "/path" behind the endpoint */
-    char *public_endpoint;  /* for presigned URLs; NULL: endpoint */
+    char *region;          /* NULL: learnt from the first answer (AWS only) */
+    char *endpoint;        /* "https://host[:port]", no default port; NULL: AWS's for the region */
+    char *base_path;       /* "" or "/path" behind the endpoint */
+    char *public_endpoint; /* for presigned URLs; NULL: endpoint */
     char *public_base_path;
     bool path_style;
     bool insecure_skip_verify;
@@ -21,7 +21,7 @@ typedef struct vmbi_s3_config {
     char *credentials_file; /* NULL: none named */
     char *sse;              /* x-amz-server-side-encryption; NULL: none */
     char *kms_key_id;
-    char *sse_c_key;        /* base64 of the customer's key; NULL: none */
+    char *sse_c_key; /* base64 of the customer's key; NULL: none */
     char *sse_c_key_md5;
     char *tagging;
     vmbi_s3_checksum checksum;

@@ -137,12 +137,16 @@ static vmb_code parse_setting(struct parser *p, struct span line, bool indented,
         return VMB_OK;
     }
     if (!eq) {
-        return vmbi_fail(err, VMB_E_PARSE, "credentials: line %zu: neither [profile] nor key = "
-                                           "value", p->line);
+        return vmbi_fail(err, VMB_E_PARSE,
+                         "credentials: line %zu: neither [profile] nor key = "
+                         "value",
+                         p->line);
     }
     if (!p->in_any) {
-        return vmbi_fail(err, VMB_E_PARSE, "credentials: line %zu: a setting before the first "
-                                           "[profile]; write [default] above it", p->line);
+        return vmbi_fail(err, VMB_E_PARSE,
+                         "credentials: line %zu: a setting before the first "
+                         "[profile]; write [default] above it",
+                         p->line);
     }
     key.len = (size_t)(eq - line.p);
     value.p = eq + 1;
@@ -167,8 +171,7 @@ static vmb_code parse_line(struct parser *p, struct span line, vmb_error **err)
         struct span name = {line.p + 1, end ? (size_t)(end - line.p) - 1 : 0};
 
         if (!end) {
-            return vmbi_fail(err, VMB_E_PARSE, "credentials: line %zu: \"]\" is missing",
-                             p->line);
+            return vmbi_fail(err, VMB_E_PARSE, "credentials: line %zu: \"]\" is missing", p->line);
         }
         p->in_any = true;
         p->nested = false;
@@ -193,8 +196,10 @@ static vmb_code check_complete(const struct parser *p, vmb_error **err)
         return VMB_OK;
     }
     if (c->role_arn) {
-        return vmbi_fail(err, VMB_E_UNSUPPORTED, "credentials: profile \"%s\": role_arn without "
-                                                 "web_identity_token_file", p->profile);
+        return vmbi_fail(err, VMB_E_UNSUPPORTED,
+                         "credentials: profile \"%s\": role_arn without "
+                         "web_identity_token_file",
+                         p->profile);
     }
     return vmbi_fail(err, VMB_E_INVALID, "credentials: profile \"%s\": %s is missing", p->profile,
                      c->access_key ? "aws_secret_access_key" : "aws_access_key_id");
@@ -281,7 +286,7 @@ static vmb_code set_text(char **field, const char *value, vmb_error **err)
 
 static vmb_code copy_all(const char *const *from, vmbi_s3_credentials *out, vmb_error **err)
 {
-    char **fields[] = {&out->access_key, &out->secret_key, &out->session_token, &out->region,
+    char **fields[] = {&out->access_key, &out->secret_key,        &out->session_token, &out->region,
                        &out->role_arn,   &out->role_session_name, &out->token_file};
     size_t i = 0;
     vmb_code code = VMB_OK;
@@ -299,8 +304,8 @@ static vmb_code copy_all(const char *const *from, vmbi_s3_credentials *out, vmb_
 vmb_code vmbi_s3_credentials_copy(const vmbi_s3_credentials *c, vmbi_s3_credentials *out,
                                   vmb_error **err)
 {
-    const char *const from[] = {c->access_key, c->secret_key, c->session_token, c->region,
-                                c->role_arn, c->role_session_name, c->token_file};
+    const char *const from[] = {c->access_key, c->secret_key,        c->session_token, c->region,
+                                c->role_arn,   c->role_session_name, c->token_file};
     vmb_code code = copy_all(from, out, err);
 
     if (code == VMB_OK) {
@@ -346,10 +351,20 @@ static vmb_code from_home(const char *profile, vmbi_s3_credentials *out, vmb_err
 vmb_code vmbi_s3_credentials_load(const char *text, const char *file, const char *profile,
                                   vmbi_s3_credentials *out, vmb_error **err)
 {
-    const char *const keys[] = {env("AWS_ACCESS_KEY_ID"), env("AWS_SECRET_ACCESS_KEY"),
-                                env("AWS_SESSION_TOKEN"), env_region(), NULL, NULL, NULL};
-    const char *const web[] = {NULL, NULL, NULL, env_region(), env("AWS_ROLE_ARN"),
-                               env("AWS_ROLE_SESSION_NAME"), env("AWS_WEB_IDENTITY_TOKEN_FILE")};
+    const char *const keys[] = {env("AWS_ACCESS_KEY_ID"),
+                                env("AWS_SECRET_ACCESS_KEY"),
+                                env("AWS_SESSION_TOKEN"),
+                                env_region(),
+                                NULL,
+                                NULL,
+                                NULL};
+    const char *const web[] = {NULL,
+                               NULL,
+                               NULL,
+                               env_region(),
+                               env("AWS_ROLE_ARN"),
+                               env("AWS_ROLE_SESSION_NAME"),
+                               env("AWS_WEB_IDENTITY_TOKEN_FILE")};
 
     if (text) {
         return vmbi_s3_credentials_parse(text, strlen(text), profile ? profile : "default", out,

@@ -110,8 +110,8 @@ static void server_text(const vmbi_http_response *r, char *out, size_t size)
 
         out[i] = c < 0x20 || c == 0x7f ? ' ' : text[i];
     }
-    while (i > 0 && (out[i - 1] == '.' || out[i - 1] == ' ' || ((unsigned char)out[i - 1] & 0xc0)
-                     == 0x80)) {
+    while (i > 0 &&
+           (out[i - 1] == '.' || out[i - 1] == ' ' || ((unsigned char)out[i - 1] & 0xc0) == 0x80)) {
         i--; /* a trailing full stop, or half a character after cutting */
     }
     out[i] = '\0';

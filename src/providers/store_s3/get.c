@@ -38,8 +38,7 @@ static bool parse_content_range(const char *text, int64_t *first, int64_t *total
     text += 6;
     if (text[0] == '*') {
         *first = -1;
-    } else if (!dash || dash > slash ||
-               !vmbi_parse_i64(text, (size_t)(dash - text), first)) {
+    } else if (!dash || dash > slash || !vmbi_parse_i64(text, (size_t)(dash - text), first)) {
         return false;
     }
     if (strcmp(slash + 1, "*") == 0) {
@@ -58,8 +57,7 @@ static vmb_code check_headers(struct get *g, const vmbi_http_response *r, vmb_er
     int64_t total = -1;
 
     if (g->ranged) {
-        if (r->status != 206 ||
-            !vmbi_http_header_find(r, "Content-Range", range, sizeof(range)) ||
+        if (r->status != 206 || !vmbi_http_header_find(r, "Content-Range", range, sizeof(range)) ||
             !parse_content_range(range, &first, &total) || first != g->at) {
             return vmbi_fail(err, VMB_E_PROTOCOL, "%s: the store does not serve ranges", g->what);
         }
@@ -106,8 +104,13 @@ static vmb_code one_request(struct get *g, const char *key, const vmbi_limits *l
     char range[64];
     char if_match[VMBI_S3_ETAG_MAX + 2];
     vmbi_http_header headers[2];
-    vmbi_s3_request q = {.what = g->what, .method = "GET", .key = key, .headers = headers,
-                         .customer_key = true, .on_body = on_body, .user = g};
+    vmbi_s3_request q = {.what = g->what,
+                         .method = "GET",
+                         .key = key,
+                         .headers = headers,
+                         .customer_key = true,
+                         .on_body = on_body,
+                         .user = g};
 
     g->ranged = g->at > 0 || g->end >= 0;
     g->checked = false;
@@ -141,8 +144,7 @@ static vmb_code judge_416(struct get *g, const char *key, bool to_end, const vmb
             return VMB_OK;
         }
     }
-    return code != VMB_OK ? code
-                          : vmbi_fail(err, VMB_E_ARG, "%s: starts past the end", g->what);
+    return code != VMB_OK ? code : vmbi_fail(err, VMB_E_ARG, "%s: starts past the end", g->what);
 }
 
 static bool is_broken(const struct get *g, vmb_code code, const vmb_error *e)

@@ -29,10 +29,10 @@ struct page {
     const char *what;
     struct entries keys;
     struct entries prefixes;
-    struct entry current;  /* the Contents being read */
-    bool encoded;          /* the answer echoes EncodingType */
+    struct entry current; /* the Contents being read */
+    bool encoded;         /* the answer echoes EncodingType */
     bool truncated;
-    bool is_list;          /* the root was right */
+    bool is_list; /* the root was right */
     char *token;
 };
 
@@ -166,9 +166,8 @@ static vmb_code push_page(const struct page *p, vmb_key_sink *out, vmb_error **e
     vmb_code code = VMB_OK;
 
     while (code == VMB_OK && (i < p->keys.n || j < p->prefixes.n)) {
-        const bool key_next =
-            j == p->prefixes.n ||
-            (i < p->keys.n && strcmp(p->keys.v[i].key, p->prefixes.v[j].key) < 0);
+        const bool key_next = j == p->prefixes.n ||
+                              (i < p->keys.n && strcmp(p->keys.v[i].key, p->prefixes.v[j].key) < 0);
         const struct entry *e = key_next ? &p->keys.v[i++] : &p->prefixes.v[j++];
 
         code = vmb_key_sink_push(out, e->key, e->size, e->mtime_unix_ns, key_next ? 0 : 1, err);
@@ -193,9 +192,12 @@ static vmb_code fetch_page(vmbi_s3 *s, const vmbi_limits *limits, const char *pr
                            const char *delimiter, const char *token, struct page *p,
                            vmb_error **err)
 {
-    vmbi_http_header params[6] = {{"list-type", "2"}, {"encoding-type", "url"},
-                                  {"max-keys", "1000"}, {"prefix", prefix}};
-    vmbi_s3_request q = {.what = p->what, .method = "GET", .params = params, .n_params = 4,
+    vmbi_http_header params[6] = {
+        {"list-type", "2"}, {"encoding-type", "url"}, {"max-keys", "1000"}, {"prefix", prefix}};
+    vmbi_s3_request q = {.what = p->what,
+                         .method = "GET",
+                         .params = params,
+                         .n_params = 4,
                          .max_body = PAGE_MAX_BODY};
     vmbi_http_response r;
     vmb_code code = VMB_OK;
@@ -209,8 +211,8 @@ static vmb_code fetch_page(vmbi_s3 *s, const vmbi_limits *limits, const char *pr
     page_reset(p);
     code = vmbi_s3_perform_ok(s, &q, limits, &r, err);
     if (code == VMB_OK) {
-        code = vmbi_s3_xml_walk(r.body.data ? r.body.data : "", r.body.len, p->what, on_element,
-                                p, err);
+        code = vmbi_s3_xml_walk(r.body.data ? r.body.data : "", r.body.len, p->what, on_element, p,
+                                err);
     }
     if (code == VMB_OK && !p->is_list) {
         code = vmbi_fail(err, VMB_E_PROTOCOL, "%s: the answer is no list", p->what);

@@ -63,8 +63,7 @@ size_t vmbi_s3_create_headers(const vmbi_s3 *s, vmbi_http_header out[4])
         out[n++] = (vmbi_http_header){"x-amz-server-side-encryption", c->sse};
     }
     if (c->kms_key_id) {
-        out[n++] =
-            (vmbi_http_header){"x-amz-server-side-encryption-aws-kms-key-id", c->kms_key_id};
+        out[n++] = (vmbi_http_header){"x-amz-server-side-encryption-aws-kms-key-id", c->kms_key_id};
     }
     if (c->tagging) {
         out[n++] = (vmbi_http_header){"x-amz-tagging", c->tagging};
@@ -72,7 +71,7 @@ size_t vmbi_s3_create_headers(const vmbi_s3 *s, vmbi_http_header out[4])
     return n;
 }
 
-/* ---- begin ------------------------------------------------------------------------------------- */
+/* ---- begin ----------------------------------------------------------------------------------- */
 
 static vmb_code initiate(vmbi_s3_multipart *m, const vmbi_limits *limits, vmb_error **err)
 {
@@ -81,14 +80,20 @@ static vmb_code initiate(vmbi_s3_multipart *m, const vmbi_limits *limits, vmb_er
     vmbi_http_header headers[5];
     char id[2048];
     vmbi_http_response r;
-    vmbi_s3_request q = {.what = m->what, .method = "POST", .key = m->key, .params = params,
-                         .n_params = 1, .headers = headers, .body = "", .customer_key = true};
+    vmbi_s3_request q = {.what = m->what,
+                         .method = "POST",
+                         .key = m->key,
+                         .params = params,
+                         .n_params = 1,
+                         .headers = headers,
+                         .body = "",
+                         .customer_key = true};
     vmb_code code = VMB_OK;
 
     q.n_headers = vmbi_s3_create_headers(m->s, headers);
     if (c->checksum != VMBI_S3_CHECKSUM_NONE) {
-        headers[q.n_headers++] = (vmbi_http_header){"x-amz-checksum-algorithm",
-                                                    vmbi_s3_checksum_name(c->checksum)};
+        headers[q.n_headers++] =
+            (vmbi_http_header){"x-amz-checksum-algorithm", vmbi_s3_checksum_name(c->checksum)};
     }
     code = vmbi_s3_perform_ok(m->s, &q, limits, &r, err);
     if (code == VMB_OK &&
@@ -161,7 +166,7 @@ vmb_code vmbi_s3_multipart_begin(vmbi_s3 *s, const char *key, const vmbi_limits 
     return code;
 }
 
-/* ---- the threads ------------------------------------------------------------------------------- */
+/* ---- the threads ----------------------------------------------------------------------------- */
 
 struct part_check {
     const vmbi_s3_multipart *m;
@@ -197,10 +202,18 @@ static vmb_code send_part(vmbi_s3_multipart *m, const struct part *p, vmbi_s3_pa
     char etag[VMBI_S3_ETAG_MAX];
     const vmbi_http_header params[] = {{"partNumber", number}, {"uploadId", m->upload_id}};
     vmbi_http_header headers[3] = {{"content-md5", md5}};
-    vmbi_s3_request q = {.what = m->what, .method = "PUT", .key = m->key, .params = params,
-                         .n_params = 2, .headers = headers, .n_headers = 1,
-                         .body = p->block.data, .body_len = p->block.len, .customer_key = true,
-                         .retry = retry_wrong_etag, .user = &check};
+    vmbi_s3_request q = {.what = m->what,
+                         .method = "PUT",
+                         .key = m->key,
+                         .params = params,
+                         .n_params = 2,
+                         .headers = headers,
+                         .n_headers = 1,
+                         .body = p->block.data,
+                         .body_len = p->block.len,
+                         .customer_key = true,
+                         .retry = retry_wrong_etag,
+                         .user = &check};
     vmbi_http_response r;
     vmb_code code = VMB_OK;
 
@@ -292,9 +305,8 @@ static void *thread_main(void *arg)
         vmb_code code = VMB_OK;
 
         memset(&result, 0, sizeof(result));
-        code = vmbi_cancel_is_set(m->stop)
-                   ? vmbi_fail(&e, VMB_E_CANCELLED, "%s: stopped", m->what)
-                   : send_part(m, p, &result, &e);
+        code = vmbi_cancel_is_set(m->stop) ? vmbi_fail(&e, VMB_E_CANCELLED, "%s: stopped", m->what)
+                                           : send_part(m, p, &result, &e);
         end_part(m, p, &result, code, e);
     }
     return NULL;
@@ -332,16 +344,16 @@ static void stop_threads(vmbi_s3_multipart *m)
     m->n_threads = 0;
 }
 
-/* ---- the caller's side ------------------------------------------------------------------------- */
+/* ---- the caller's side ----------------------------------------------------------------------- */
 
 /* Waits until at most `most` parts are queued or being sent; fails when one has failed. */
 static vmb_code wait_busy(vmbi_s3_multipart *m, int most, const vmbi_limits *limits,
                           vmb_error **err)
 {
     for (;;) {
-        struct pollfd fds[2] = {{.fd = m->event, .events = POLLIN},
-                                {.fd = limits ? vmbi_cancel_fd(limits->cancel) : -1,
-                                 .events = POLLIN}};
+        struct pollfd fds[2] = {
+            {.fd = m->event, .events = POLLIN},
+            {.fd = limits ? vmbi_cancel_fd(limits->cancel) : -1, .events = POLLIN}};
         uint64_t drained = 0;
         vmb_code code = VMB_OK;
         bool ready = false;
@@ -419,8 +431,8 @@ vmb_code vmbi_s3_multipart_push(vmbi_s3_multipart *m, vmbi_s3_block *block,
     vmb_code code = p ? VMB_OK : vmbi_fail_nomem(err);
 
     if (code == VMB_OK && m->next_number > m->s->config.max_parts) {
-        code = vmbi_fail(err, VMB_E_LIMIT, "%s: more than %d parts", m->what,
-                         m->s->config.max_parts);
+        code =
+            vmbi_fail(err, VMB_E_LIMIT, "%s: more than %d parts", m->what, m->s->config.max_parts);
     }
     if (code == VMB_OK) {
         (void)pthread_mutex_lock(&m->lock);
@@ -449,8 +461,8 @@ vmb_code vmbi_s3_multipart_push(vmbi_s3_multipart *m, vmbi_s3_block *block,
     return code;
 }
 
-vmb_code vmbi_s3_multipart_complete(vmbi_s3_multipart *m, bool if_absent,
-                                    const vmbi_limits *limits, vmb_error **err)
+vmb_code vmbi_s3_multipart_complete(vmbi_s3_multipart *m, bool if_absent, const vmbi_limits *limits,
+                                    vmb_error **err)
 {
     vmbi_s3_completion c;
     vmb_code code = wait_busy(m, 0, limits, err);
@@ -475,8 +487,8 @@ void vmbi_s3_multipart_abort(vmbi_s3_multipart *m)
     /* Own limits: the run may be cancelled, the parts must go all the same. */
     const vmbi_limits limits = vmbi_limits_within(NULL, ABORT_NS);
     const vmbi_http_header params[] = {{"uploadId", m->upload_id}};
-    const vmbi_s3_request q = {.what = m->what, .method = "DELETE", .key = m->key,
-                               .params = params, .n_params = 1};
+    const vmbi_s3_request q = {
+        .what = m->what, .method = "DELETE", .key = m->key, .params = params, .n_params = 1};
     vmbi_http_response r;
 
     vmbi_cancel_fire(m->stop);

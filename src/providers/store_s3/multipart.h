@@ -27,8 +27,8 @@ vmb_code vmbi_s3_multipart_block(vmbi_s3_multipart *m, size_t cap, const vmbi_li
                                  vmbi_s3_block *out, vmb_error **err);
 /* Waits for all parts and completes. With if_absent VMB_E_EXISTS when the key is taken. The caller
  * aborts after a failure. */
-vmb_code vmbi_s3_multipart_complete(vmbi_s3_multipart *m, bool if_absent,
-                                    const vmbi_limits *limits, vmb_error **err);
+vmb_code vmbi_s3_multipart_complete(vmbi_s3_multipart *m, bool if_absent, const vmbi_limits *limits,
+                                    vmb_error **err);
 /* Stops the threads and tells the server to drop the parts, for a few seconds at most. */
 void vmbi_s3_multipart_abort(vmbi_s3_multipart *m);
 /* Stops the threads and releases. NULL allowed. */

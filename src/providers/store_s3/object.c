@@ -23,8 +23,8 @@ vmb_code vmbi_s3_stat(vmbi_s3 *s, const char *key, const vmbi_limits *limits, vm
     vmb_code code = vmbi_s3_what("look at", key, &what, err);
 
     if (code == VMB_OK) {
-        const vmbi_s3_request q = {.what = what.data, .method = "HEAD", .key = key,
-                                   .customer_key = true};
+        const vmbi_s3_request q = {
+            .what = what.data, .method = "HEAD", .key = key, .customer_key = true};
 
         code = vmbi_s3_perform_ok(s, &q, limits, &r, err);
         if (code == VMB_OK && r.content_length < 0) {

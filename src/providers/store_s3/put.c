@@ -23,9 +23,9 @@ struct vmbi_s3_put {
     char *key;
     bool if_absent;
     int64_t part_base;
-    int64_t total;           /* bytes in parts that were pushed */
-    vmbi_s3_block block;     /* being filled */
-    int64_t part_size;       /* of the block */
+    int64_t total;                /* bytes in parts that were pushed */
+    vmbi_s3_block block;          /* being filled */
+    int64_t part_size;            /* of the block */
     vmbi_s3_multipart *multipart; /* NULL while one PUT may do */
 };
 
@@ -87,8 +87,7 @@ vmb_code vmbi_s3_put_begin(vmbi_s3 *s, const char *key, int64_t size_hint, bool 
 }
 
 /* Makes room for more bytes in the block, up to the size of the part. */
-static vmb_code grow_block(vmbi_s3_put *p, size_t more, const vmbi_limits *limits,
-                           vmb_error **err)
+static vmb_code grow_block(vmbi_s3_put *p, size_t more, const vmbi_limits *limits, vmb_error **err)
 {
     vmbi_s3_block *b = &p->block;
     const size_t limit = (size_t)p->part_size;
@@ -157,9 +156,9 @@ vmb_code vmbi_s3_put_write(vmbi_s3_put *p, const vmb_job *job, const void *data,
             code = grow_block(p, len, limits, err);
         }
         if (code == VMB_OK) {
-            const size_t space = (p->block.cap < (size_t)p->part_size ? p->block.cap
-                                                                      : (size_t)p->part_size) -
-                                 p->block.len;
+            const size_t space =
+                (p->block.cap < (size_t)p->part_size ? p->block.cap : (size_t)p->part_size) -
+                p->block.len;
             const size_t n = len < space ? len : space;
 
             memcpy(p->block.data + p->block.len, bytes, n);
@@ -171,7 +170,7 @@ vmb_code vmbi_s3_put_write(vmbi_s3_put *p, const vmb_job *job, const void *data,
     return code;
 }
 
-/* ---- one PUT ----------------------------------------------------------------------------------- */
+/* ---- one PUT --------------------------------------------------------------------------------- */
 
 struct single {
     const vmbi_s3_put *p;
@@ -205,9 +204,16 @@ static vmb_code send_single(struct single *c, bool conditional, const vmbi_limit
     char md5[VMBI_S3_CHECKSUM_SIZE];
     char checksum[VMBI_S3_CHECKSUM_SIZE];
     vmbi_http_header headers[8];
-    vmbi_s3_request q = {.what = c->what, .method = "PUT", .key = p->key, .headers = headers,
-                         .body = body, .body_len = p->block.len, .hash_body = true,
-                         .customer_key = true, .retry = retry_wrong_etag, .user = c};
+    vmbi_s3_request q = {.what = c->what,
+                         .method = "PUT",
+                         .key = p->key,
+                         .headers = headers,
+                         .body = body,
+                         .body_len = p->block.len,
+                         .hash_body = true,
+                         .customer_key = true,
+                         .retry = retry_wrong_etag,
+                         .user = c};
 
     vmbi_s3_content_md5(body, p->block.len, md5);
     vmbi_s3_checksum_of(kind, body, p->block.len, checksum);
@@ -291,7 +297,7 @@ static vmb_code commit_single(vmbi_s3_put *p, const vmb_job *job, vmb_error **er
     return code;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static vmb_code commit_parts(vmbi_s3_put *p, const vmbi_limits *limits, vmb_error **err)
 {

@@ -24,15 +24,15 @@ struct attempt {
     vmbi_http_response *response;
     vmbi_buf query;
     char payload[65];
-    int64_t signed_at_ns;  /* x-amz-date of the last try */
-    char *access_key;      /* of the last try, owned */
+    int64_t signed_at_ns; /* x-amz-date of the last try */
+    char *access_key;     /* of the last try, owned */
     bool clock_corrected;
     bool region_corrected;
     bool renewed;
     int integrity_failures;
 };
 
-/* ---- signing ----------------------------------------------------------------------------------- */
+/* ---- signing --------------------------------------------------------------------------------- */
 
 struct signed_headers {
     vmbi_http_header h[MAX_SIGNED];
@@ -48,8 +48,8 @@ static void add(struct signed_headers *l, const char *name, const char *value)
     }
 }
 
-static void collect_headers(const struct attempt *a, const vmbi_s3_signer *signer,
-                            const char *host, const char *date, struct signed_headers *l)
+static void collect_headers(const struct attempt *a, const vmbi_s3_signer *signer, const char *host,
+                            const char *date, struct signed_headers *l)
 {
     const vmbi_s3_config *c = &a->s->config;
     size_t i = 0;
@@ -72,8 +72,8 @@ static vmb_code sign_and_add(struct attempt *a, const vmbi_s3_signer *signer, co
                              const char *path, vmbi_http_headers *headers, vmb_error **err)
 {
     const vmbi_s3_credentials *c = &signer->credentials;
-    const vmbi_sigv4 v4 = {c->access_key, c->secret_key, c->session_token,
-                           signer->region, "s3", signer->unix_ns};
+    const vmbi_sigv4 v4 = {c->access_key,  c->secret_key, c->session_token,
+                           signer->region, "s3",          signer->unix_ns};
     char date[VMBI_RFC3339_SIZE];
     vmbi_buf authorization = VMBI_BUF_INIT(8192);
     struct signed_headers l = {.n = 0};
@@ -84,7 +84,7 @@ static vmb_code sign_and_add(struct attempt *a, const vmbi_s3_signer *signer, co
     collect_headers(a, signer, strstr(base, "://") + 3, date, &l);
     {
         const vmbi_sigv4_request r = {a->q->method, path, a->query.data ? a->query.data : "",
-                                      l.h, l.n, a->payload};
+                                      l.h,          l.n,  a->payload};
 
         code = vmbi_sigv4_authorize(&v4, &r, &authorization, err);
     }
@@ -155,7 +155,7 @@ static vmb_code on_body(void *user, const void *data, size_t len, vmb_error **er
     return a->q->on_body(a->q->user, a->response, data, len, err);
 }
 
-/* ---- answers that can be mended ------------------------------------------------------------------ */
+/* ---- answers that can be mended -------------------------------------------------------------- */
 
 /* The server's Date tells how far our clock is off. HEAD answers carry no error code: there a
  * great difference between the clocks must do. */
@@ -230,11 +230,11 @@ static bool is_one_of(const char *name, const char *const *list, size_t n)
 
 static bool on_retry(void *user, const vmbi_http_response *r, int try_number)
 {
-    static const char *const transient[] = {"RequestTimeout", "OperationAborted",
-                                            "IncompleteBody", "ConditionalRequestConflict",
-                                            "InternalError", "SlowDown", "ServiceUnavailable",
-                                            "SlowDownRead", "SlowDownWrite",
-                                            "XMinioServerNotInitialized"};
+    static const char *const transient[] = {"RequestTimeout",     "OperationAborted",
+                                            "IncompleteBody",     "ConditionalRequestConflict",
+                                            "InternalError",      "SlowDown",
+                                            "ServiceUnavailable", "SlowDownRead",
+                                            "SlowDownWrite",      "XMinioServerNotInitialized"};
     static const char *const integrity[] = {"BadDigest", "XAmzContentSHA256Mismatch",
                                             "XAmzContentChecksumMismatch"};
     static const char *const expired[] = {"ExpiredToken", "InvalidToken", "RequestExpired",
@@ -266,7 +266,7 @@ static bool on_retry(void *user, const vmbi_http_response *r, int try_number)
     return a->q->retry && a->q->retry(a->q->user, r, try_number);
 }
 
-/* ---- performing ---------------------------------------------------------------------------------- */
+/* ---- performing ------------------------------------------------------------------------------ */
 
 static void set_payload(struct attempt *a)
 {
@@ -302,8 +302,8 @@ vmb_code vmbi_s3_perform(vmbi_s3 *s, const vmbi_s3_request *request, const vmbi_
     set_payload(&a);
     code = vmbi_sigv4_query(request->params, request->n_params, &a.query, err);
     if (code == VMB_OK) { /* a name for messages; each try computes its own address */
-        code = vmbi_s3_address(s, s->config.region ? s->config.region : "us-east-1",
-                               request->key, false, &base, &path, err);
+        code = vmbi_s3_address(s, s->config.region ? s->config.region : "us-east-1", request->key,
+                               false, &base, &path, err);
         vmbi_buf_adds(&base, path.data ? path.data : "");
     }
     if (code == VMB_OK) {
@@ -330,9 +330,8 @@ vmb_code vmbi_s3_perform(vmbi_s3 *s, const vmbi_s3_request *request, const vmbi_
     return code == VMB_OK ? code : vmbi_wrap(err, code, "%s", request->what);
 }
 
-vmb_code vmbi_s3_perform_ok(vmbi_s3 *s, const vmbi_s3_request *request,
-                            const vmbi_limits *limits, vmbi_http_response *response,
-                            vmb_error **err)
+vmb_code vmbi_s3_perform_ok(vmbi_s3 *s, const vmbi_s3_request *request, const vmbi_limits *limits,
+                            vmbi_http_response *response, vmb_error **err)
 {
     vmb_code code = vmbi_s3_perform(s, request, limits, response, err);
 

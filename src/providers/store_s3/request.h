@@ -18,7 +18,7 @@ enum { VMBI_S3_REGION_MAX = 64, VMBI_S3_ETAG_MAX = 256 };
 typedef struct vmbi_s3 {
     vmbi_s3_config config; /* immutable */
     vmbi_http *http;
-    pthread_mutex_t lock;  /* guards all below */
+    pthread_mutex_t lock; /* guards all below */
     vmbi_s3_credentials credentials;
     char region[VMBI_S3_REGION_MAX]; /* to sign with; may be learnt from an answer */
     bool region_known;
@@ -33,7 +33,7 @@ typedef vmb_code (*vmbi_s3_body_fn)(void *user, const vmbi_http_response *respon
 typedef struct vmbi_s3_request {
     const char *what; /* for messages: "write object \"k\"" */
     const char *method;
-    const char *key; /* NULL: the bucket */
+    const char *key;                /* NULL: the bucket */
     const vmbi_http_header *params; /* query, not encoded; a value may be NULL */
     size_t n_params;
     const vmbi_http_header *headers; /* signed */
@@ -45,8 +45,8 @@ typedef struct vmbi_s3_request {
     vmbi_s3_body_fn on_body;  /* NULL: collected, at most max_body bytes */
     vmbi_http_retry_fn retry; /* NULL; asked after the rules of S3 */
     void *user;
-    size_t max_body;          /* 0: 1 MiB */
-    int64_t idle_timeout_ns;  /* as in net */
+    size_t max_body;         /* 0: 1 MiB */
+    int64_t idle_timeout_ns; /* as in net */
 } vmbi_s3_request;
 
 /* Signs, sends, retries; corrects a wrong clock or region and renews credentials on the way.
@@ -55,11 +55,11 @@ typedef struct vmbi_s3_request {
 vmb_code vmbi_s3_perform(vmbi_s3 *s, const vmbi_s3_request *request, const vmbi_limits *limits,
                          vmbi_http_response *response, vmb_error **err);
 /* The same, and every answer but 2xx is a failure as vmbi_s3_fail gives it. */
-vmb_code vmbi_s3_perform_ok(vmbi_s3 *s, const vmbi_s3_request *request,
-                            const vmbi_limits *limits, vmbi_http_response *response,
-                            vmb_error **err);
+vmb_code vmbi_s3_perform_ok(vmbi_s3 *s, const vmbi_s3_request *request, const vmbi_limits *limits,
+                            vmbi_http_response *response, vmb_error **err);
 
-/* An answer that is a failure, as an error: "<what>: <server's message> (<code>, HTTP <status>)". */
+/* An answer that is a failure, as an error: "<what>: <server's message> (<code>, HTTP <status>)".
+ */
 vmb_code vmbi_s3_fail(const vmbi_s3 *s, const char *what, const vmbi_http_response *response,
                       vmb_error **err);
 /* Value of <Error><Code>; "" when the body is no S3 error. */

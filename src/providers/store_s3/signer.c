@@ -119,8 +119,7 @@ static vmb_code parse_answer(const vmbi_http_response *r, vmbi_s3_credentials *c
 static vmb_code exchange(const vmbi_s3 *s, const char *region, const vmbi_limits *limits,
                          vmbi_s3_credentials *c, vmb_error **err)
 {
-    static const vmbi_http_header type[] = {
-        {"Content-Type", "application/x-www-form-urlencoded"}};
+    static const vmbi_http_header type[] = {{"Content-Type", "application/x-www-form-urlencoded"}};
     const char *override = secure_getenv("AWS_ENDPOINT_URL_STS");
     vmbi_http_request q = {.method = "POST", .headers = type, .n_headers = 1};
     vmbi_http_response r;
@@ -162,8 +161,8 @@ static vmb_code exchange(const vmbi_s3 *s, const char *region, const vmbi_limits
 static bool needs_exchange(const vmbi_s3_credentials *c)
 {
     return c->role_arn && c->token_file &&
-           (!c->access_key || (c->expires_unix_ns != 0 &&
-                               c->expires_unix_ns - RENEW_EARLY_NS < vmbi_unix_ns()));
+           (!c->access_key ||
+            (c->expires_unix_ns != 0 && c->expires_unix_ns - RENEW_EARLY_NS < vmbi_unix_ns()));
 }
 
 static void drop_keys(vmbi_s3_credentials *c)

@@ -41,8 +41,8 @@ static vmb_code s3_put_begin(void *user, vmb_job *job, const char *key, int64_t 
         code = vmbi_limits_check(vmbi_s3_limits(job), err, key);
     }
     if (code == VMB_OK) {
-        code = vmbi_s3_put_begin(user, key, size_hint, (put_flags & VMB_PUT_IF_ABSENT) != 0, &p,
-                                 err);
+        code =
+            vmbi_s3_put_begin(user, key, size_hint, (put_flags & VMB_PUT_IF_ABSENT) != 0, &p, err);
     }
     if (code == VMB_OK) {
         *op = p;
@@ -129,8 +129,8 @@ static vmb_code presign_url(vmbi_s3 *s, const char *key, int64_t ttl_s,
                             const vmbi_s3_signer *signer, vmbi_buf *url, vmb_error **err)
 {
     const vmbi_s3_credentials *c = &signer->credentials;
-    const vmbi_sigv4 v4 = {c->access_key, c->secret_key, c->session_token,
-                           signer->region, "s3", signer->unix_ns};
+    const vmbi_sigv4 v4 = {c->access_key,  c->secret_key, c->session_token,
+                           signer->region, "s3",          signer->unix_ns};
     vmbi_buf base = VMBI_BUF_INIT(2048);
     vmbi_buf path = VMBI_BUF_INIT(8192);
     vmb_code code = vmbi_s3_address(s, signer->region, key, true, &base, &path, err);
@@ -143,8 +143,8 @@ static vmb_code presign_url(vmbi_s3 *s, const char *key, int64_t ttl_s,
     return code;
 }
 
-static vmb_code s3_presign(void *user, vmb_job *job, const char *key, int64_t ttl_ns,
-                           vmb_sink *out, vmb_error **err)
+static vmb_code s3_presign(void *user, vmb_job *job, const char *key, int64_t ttl_ns, vmb_sink *out,
+                           vmb_error **err)
 {
     vmbi_s3 *s = user;
     const vmbi_limits *limits = vmbi_s3_limits(job);
@@ -158,8 +158,7 @@ static vmb_code s3_presign(void *user, vmb_job *job, const char *key, int64_t tt
     }
     if (code == VMB_OK && s->config.sse_c_key) {
         code = vmbi_fail(err, VMB_E_UNSUPPORTED,
-                         "presign \"%s\": objects under a customer's key need it in a header",
-                         key);
+                         "presign \"%s\": objects under a customer's key need it in a header", key);
     }
     if (code == VMB_OK) {
         code = learn_region(s, limits, err);

@@ -122,8 +122,11 @@ static void skip_space(const char **xml, size_t *len)
 vmb_code vmbi_s3_xml_walk(const char *xml, size_t len, const char *what, vmbi_s3_xml_fn fn,
                           void *user, vmb_error **err)
 {
-    struct walk w = {.path = VMBI_BUF_INIT(MAX_PATH), .text = VMBI_BUF_INIT(MAX_TEXT), .fn = fn,
-                     .user = user, .what = what};
+    struct walk w = {.path = VMBI_BUF_INIT(MAX_PATH),
+                     .text = VMBI_BUF_INIT(MAX_TEXT),
+                     .fn = fn,
+                     .user = user,
+                     .what = what};
     xmlTextReaderPtr r = NULL;
     vmb_code code = VMB_OK;
     int more = 0;

@@ -11,8 +11,7 @@
 
 /* Called at the end of every element with its path ("ListBucketResult/Contents/Key") and its own
  * text, white space included. */
-typedef vmb_code (*vmbi_s3_xml_fn)(void *user, const char *path, const char *text,
-                                   vmb_error **err);
+typedef vmb_code (*vmbi_s3_xml_fn)(void *user, const char *path, const char *text, vmb_error **err);
 /* VMB_E_PROTOCOL when malformed; a failure of fn ends the walk with its code. White space before
  * the document is allowed (servers send it to keep a connection alive). */
 vmb_code vmbi_s3_xml_walk(const char *xml, size_t len, const char *what, vmbi_s3_xml_fn fn,

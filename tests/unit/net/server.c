@@ -120,7 +120,8 @@ static void answer(int fd, int status, const char *extra, const char *body)
     char head[1024];
 
     snprintf(head, sizeof(head),
-             "HTTP/1.1 %d X\r\nDate: Fri, 24 May 2013 00:00:00 GMT\r\nContent-Length: %zu\r\n%s\r\n",
+             "HTTP/1.1 %d X\r\nDate: Fri, 24 May 2013 00:00:00 GMT\r\n"
+             "Content-Length: %zu\r\n%s\r\n",
              status, strlen(body), extra);
     say(fd, head);
     say(fd, body);
@@ -255,8 +256,8 @@ test_server *test_server_start(void)
     }
     pthread_mutex_init(&s->lock, NULL);
     s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof(a)) != 0 ||
-        listen(s->fd, 64) != 0 || getsockname(s->fd, (struct sockaddr *)&a, &len) != 0) {
+    if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(s->fd, 64) != 0 ||
+        getsockname(s->fd, (struct sockaddr *)&a, &len) != 0) {
         abort();
     }
     s->port = ntohs(a.sin_port);

@@ -22,8 +22,13 @@ static void feed(vmbi_http_response *r, const char *const *lines)
 
 static void headers_after_a_continue_replace_the_first_ones(void **state)
 {
-    const char *const lines[] = {"HTTP/1.1 100 Continue\r\n", "X-Old: 1\r\n", "\r\n",
-                                 "HTTP/1.1 204 No Content\r\n", "X-New:2\r\n", "\r\n", NULL};
+    const char *const lines[] = {"HTTP/1.1 100 Continue\r\n",
+                                 "X-Old: 1\r\n",
+                                 "\r\n",
+                                 "HTTP/1.1 204 No Content\r\n",
+                                 "X-New:2\r\n",
+                                 "\r\n",
+                                 NULL};
     vmbi_http_response r;
     char v[8];
 

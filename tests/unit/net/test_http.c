@@ -26,8 +26,10 @@ struct fixture {
 static int setup(void **state)
 {
     static struct fixture f;
-    vmbi_http_config config = {.retry_base_ns = 5 * VMBI_MS, .retry_cap_ns = 20 * VMBI_MS,
-                               .max_tries = 4, .idle_timeout_ns = 2 * VMBI_SECOND};
+    vmbi_http_config config = {.retry_base_ns = 5 * VMBI_MS,
+                               .retry_cap_ns = 20 * VMBI_MS,
+                               .max_tries = 4,
+                               .idle_timeout_ns = 2 * VMBI_SECOND};
 
     memset(&f, 0, sizeof(f));
     f.server = test_server_start();
@@ -103,8 +105,8 @@ static void put_body_is_sent_with_length_and_own_headers_only(void **state)
 {
     struct fixture *f = *state;
     const vmbi_http_header headers[] = {{"X-A", "1"}, {"X-Empty", ""}};
-    vmbi_http_request q = {.method = "PUT", .headers = headers, .n_headers = 2,
-                           .body = "0123456789", .body_len = 10};
+    vmbi_http_request q = {
+        .method = "PUT", .headers = headers, .n_headers = 2, .body = "0123456789", .body_len = 10};
     vmbi_http_response r;
 
     vmbi_http_response_init(&r, 65536);
@@ -411,8 +413,8 @@ static void peer_that_speaks_no_http_is_a_protocol_error(void **state)
 
 static void url_that_is_no_http_url_is_refused(void **state)
 {
-    static const char *const bad[] = {"file:///etc/passwd", "http://", "https://user:pw@host/",
-                                      "ftp://h/", "127.0.0.1", ""};
+    static const char *const bad[] = {"file:///etc/passwd", "http://",   "https://user:pw@host/",
+                                      "ftp://h/",           "127.0.0.1", ""};
     struct fixture *f = *state;
     vmbi_http_response r;
     size_t i = 0;
@@ -557,8 +559,8 @@ static void stream_carries_bytes_both_ways(void **state)
     assert_true(vmbi_stream_fd(s) >= 0);
     assert_int_equal(vmbi_stream_send(s, hello, strlen(hello), &limits, NULL), VMB_OK);
     while (total < 36) {
-        assert_int_equal(vmbi_stream_recv(s, buf + total, sizeof(buf) - total, &limits, &got,
-                                          NULL), VMB_OK);
+        assert_int_equal(vmbi_stream_recv(s, buf + total, sizeof(buf) - total, &limits, &got, NULL),
+                         VMB_OK);
         total += got;
     }
     assert_memory_equal(buf, "HTTP/1.1 101 Switching Protocols\r\n\r\n", 36);
@@ -597,8 +599,7 @@ static void stream_to_a_closed_port_fails(void **state)
     vmbi_stream *s = NULL;
     vmb_error *err = NULL;
 
-    assert_int_equal(vmbi_stream_connect(f->http, "wss://127.0.0.1:1/", NULL, &s, &err),
-                     VMB_E_NET);
+    assert_int_equal(vmbi_stream_connect(f->http, "wss://127.0.0.1:1/", NULL, &s, &err), VMB_E_NET);
     assert_null(s);
     assert_non_null(strstr(vmb_error_message(err), "wss://127.0.0.1:1/"));
     vmb_error_free(err);

@@ -20,7 +20,10 @@
 
 static const vmbi_sigv4 example = {"AKIAIOSFODNN7EXAMPLE",
                                    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-                                   NULL, "us-east-1", "s3", WHEN};
+                                   NULL,
+                                   "us-east-1",
+                                   "s3",
+                                   WHEN};
 
 static void expect(const char *method, const char *path, const char *query,
                    const vmbi_http_header *headers, size_t n, const char *payload,
@@ -120,8 +123,8 @@ static void query_with_two_parameters_matches(void **state)
 
 static void query_is_encoded_and_sorted_by_name_then_value(void **state)
 {
-    const vmbi_http_header params[] = {{"a-b", "2"}, {"a", "z/ +"}, {"a", "b"}, {"\xc3\xa9", "~"},
-                                       {"a.b", ""}};
+    const vmbi_http_header params[] = {
+        {"a-b", "2"}, {"a", "z/ +"}, {"a", "b"}, {"\xc3\xa9", "~"}, {"a.b", ""}};
     vmbi_buf q = VMBI_BUF_INIT(100);
 
     (void)state;
@@ -135,8 +138,9 @@ static void presigned_get_matches(void **state)
     vmbi_buf url = VMBI_BUF_INIT(4096);
 
     (void)state;
-    assert_int_equal(vmbi_sigv4_presign(&example, "GET", "https://" HOST, "/test.txt", 86400,
-                                        &url, NULL), VMB_OK);
+    assert_int_equal(
+        vmbi_sigv4_presign(&example, "GET", "https://" HOST, "/test.txt", 86400, &url, NULL),
+        VMB_OK);
     assert_string_equal(url.data,
                         "https://" HOST "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256"
                         "&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2F"
@@ -154,10 +158,10 @@ static void presigned_default_port_is_not_signed(void **state)
 
     (void)state;
     assert_int_equal(vmbi_sigv4_presign(&example, "GET", "https://" HOST, "/k", 60, &a, NULL), 0);
-    assert_int_equal(vmbi_sigv4_presign(&example, "GET", "https://" HOST ":443", "/k", 60, &b,
-                                        NULL), 0);
-    assert_int_equal(vmbi_sigv4_presign(&example, "GET", "https://" HOST ":8443", "/k", 60, &c,
-                                        NULL), 0);
+    assert_int_equal(
+        vmbi_sigv4_presign(&example, "GET", "https://" HOST ":443", "/k", 60, &b, NULL), 0);
+    assert_int_equal(
+        vmbi_sigv4_presign(&example, "GET", "https://" HOST ":8443", "/k", 60, &c, NULL), 0);
     assert_string_equal(strstr(a.data, "Signature="), strstr(b.data, "Signature="));
     assert_string_not_equal(strstr(a.data, "Signature="), strstr(c.data, "Signature="));
     vmbi_buf_free(&a);
@@ -173,8 +177,9 @@ static void sign_chunk(const char *previous, const char *chunk, size_t len, char
 
     vmbi_sha256(chunk, len, digest);
     vmbi_hex(digest, sizeof(digest), hex);
-    vmbi_buf_addf(&text, "AWS4-HMAC-SHA256-PAYLOAD\n20130524T000000Z\n"
-                         "20130524/us-east-1/s3/aws4_request\n%s\n%s\n%s",
+    vmbi_buf_addf(&text,
+                  "AWS4-HMAC-SHA256-PAYLOAD\n20130524T000000Z\n"
+                  "20130524/us-east-1/s3/aws4_request\n%s\n%s\n%s",
                   previous, VMBI_SIGV4_EMPTY_SHA256, hex);
     vmbi_sigv4_sign(&example, text.data, text.len, out);
     vmbi_buf_free(&text);
@@ -204,8 +209,7 @@ static void chunked_put_matches(void **state)
     sign_chunk(seed, data, 65536, first);
     assert_string_equal(first, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648");
     sign_chunk(first, data, 1024, second);
-    assert_string_equal(second,
-                        "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497");
+    assert_string_equal(second, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497");
     sign_chunk(second, data, 0, last);
     assert_string_equal(last, "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9");
     free(data);

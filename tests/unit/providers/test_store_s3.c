@@ -21,7 +21,7 @@
 #include "providers/store_s3/put.h"
 #include "providers/store_s3/xml.h"
 
-/* ---- credentials ------------------------------------------------------------------------------- */
+/* ---- credentials ----------------------------------------------------------------------------- */
 
 static void parse(const char *text, const char *profile, const char *access, const char *secret,
                   const char *token)
@@ -60,7 +60,8 @@ static void credentials_usual_file_is_read(void **state)
     parse("[default]\naws_access_key_id=AK\naws_secret_access_key=SK\n", "default", "AK", "SK",
           NULL);
     parse("[default]\naws_access_key_id = AK\naws_secret_access_key = a/b+c=\n"
-          "aws_session_token = t==\n", "default", "AK", "a/b+c=", "t==");
+          "aws_session_token = t==\n",
+          "default", "AK", "a/b+c=", "t==");
 }
 
 static void credentials_of_editors_and_windows_are_read(void **state)
@@ -69,7 +70,8 @@ static void credentials_of_editors_and_windows_are_read(void **state)
     parse("\xef\xbb\xbf[default]\r\naws_access_key_id=AK\r\naws_secret_access_key=\"SK\"\r\n",
           "default", "AK", "SK", NULL);
     parse("# top\n; too\n\n  [ default ]  # one\n\tAWS_Access_Key_ID='AK' # why\n"
-          " aws_secret_access_key = SK#1 ; not part of it", "default", "AK", "SK#1", NULL);
+          " aws_secret_access_key = SK#1 ; not part of it",
+          "default", "AK", "SK#1", NULL);
 }
 
 static void credentials_profile_is_chosen(void **state)
@@ -115,7 +117,7 @@ static void credentials_web_identity_needs_no_keys(void **state)
     vmbi_s3_credentials_free(&c);
 }
 
-/* ---- settings ---------------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static vmb_code config(const char *text, vmbi_s3_config *c, vmb_error **err)
 {
@@ -158,10 +160,11 @@ static void config_unknown_keys_are_refused_with_the_known(void **state)
                         "http://");
     expect_config_error("{\"bucket\":\"b\",\"config\":{\"s3Url\":\"http://u:p@h/\"}}", VMB_E_ARG,
                         "plain URL");
-    expect_config_error("{\"bucket\":\"b\",\"config\":{\"checksumAlgorithm\":\"MD5\"}}",
-                        VMB_E_ARG, "CRC32C");
+    expect_config_error("{\"bucket\":\"b\",\"config\":{\"checksumAlgorithm\":\"MD5\"}}", VMB_E_ARG,
+                        "CRC32C");
     expect_config_error("{\"bucket\":\"b\",\"config\":{\"kmsKeyId\":\"k\","
-                        "\"customerKeyEncryptionFile\":\"/f\"}}", VMB_E_ARG, "at most one");
+                        "\"customerKeyEncryptionFile\":\"/f\"}}",
+                        VMB_E_ARG, "at most one");
     expect_config_error("{\"bucket\":\"b\",\"partSize\":1000}", VMB_E_ARG, "partSize");
     expect_config_error("{\"bucket\":\"b\",\"caCert\":\"bm8gcGVt\"}", VMB_E_ARG, "caCert");
 }
@@ -211,7 +214,9 @@ static void config_kms_key_sets_the_algorithm(void **state)
 
     (void)state;
     assert_int_equal(config("{\"bucket\":\"b\",\"config\":{\"kmsKeyId\":\"k\","
-                            "\"serverSideEncryption\":\"AES256\"}}", &c, NULL), VMB_OK);
+                            "\"serverSideEncryption\":\"AES256\"}}",
+                            &c, NULL),
+                     VMB_OK);
     assert_string_equal(c.sse, "aws:kms");
     vmbi_s3_config_free(&c);
 }
@@ -255,7 +260,7 @@ static void store_with_url_and_no_region_is_refused(void **state)
     vmbi_json_free(settings);
 }
 
-/* ---- checksums, XML, parts ---------------------------------------------------------------------- */
+/* ---- checksums, XML, parts ------------------------------------------------------------------- */
 
 static void checksums_of_the_check_string_match(void **state)
 {
@@ -286,8 +291,7 @@ static bool xml_text(const char *xml, const char *path, const char *expected)
 {
     char out[64];
 
-    return vmbi_s3_xml_text(xml, strlen(xml), path, out, sizeof(out)) &&
-           strcmp(out, expected) == 0;
+    return vmbi_s3_xml_text(xml, strlen(xml), path, out, sizeof(out)) && strcmp(out, expected) == 0;
 }
 
 static void xml_text_is_found_by_path(void **state)
