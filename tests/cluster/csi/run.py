@@ -152,6 +152,7 @@ class World:
                       20, "handle of " + name)
         self.rig.api("DELETE", path)
         self.csi.gone(handle)
+        self.rig.wait(lambda: name not in self.objects(), 20, "end of " + name)
 
 
 def blob(seed, size=MIB):
