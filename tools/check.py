@@ -306,11 +306,11 @@ def rig_plan(checker):
         yield Suite("rig: build the servers", [["python3", "tests/rig/build"]], 3600,
                     needs=("go",))
     for script in scripts("rig", r"(?:selftest|test|run)"):
-        yield Suite("rig: " + script[len("tests/"):], [["python3", script]], 300, "line", env,
+        yield Suite("rig: " + script[len("tests/"):], [["python3", script]], 600, "line", env,
                     waits=True, velero="csi-driver" not in script)
     for folder in ("conformance", "cluster", "faults", "interop"):
         for script in scripts(folder, "run"):
-            yield Suite(script[len("tests/"):], [["python3", script]], 300, "line", env,
+            yield Suite(script[len("tests/"):], [["python3", script]], 600, "line", env,
                         waits=True, velero=folder == "interop")
 
 
