@@ -7,6 +7,7 @@
 Ends with 'N passed, N failed, N skipped'."""
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -83,6 +84,39 @@ def suites_of(name, at):
     yield (name + ", libs3", "libs3", settings_of(at), ["--skip", LIBS3_SKIP, "--plain-keys"])
 
 
+def probe(args, settings, verb, key):
+    """Result of one operation on an S3 store."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+        json.dump(settings, f)
+        f.flush()
+        run = subprocess.run([os.path.join(args.build, "tests/conformance/store_probe"),
+                              "@" + f.name, "20000", verb, key, "1000"],
+                             stdout=subprocess.PIPE, text=True, env=ENV, timeout=60)
+    return json.loads(run.stdout)
+
+
+def certificates(args, counts, at):
+    """A server is believed only when its certificate is by a known authority and for its name."""
+    with open(at["ca_file"]) as f:
+        ca = f.read()
+    url = at["tls_endpoint"]
+    other_name = url.replace("127.0.0.1", "other.localhost")  # resolved by libcurl itself
+    cases = [("no authority", dict(settings_of(at, url)), "VMB_E_NET: certificate"),
+             ("its authority", dict(settings_of(at, url), caCert=ca), "VMB_OK"),
+             ("its authority in base64", dict(settings_of(
+                 at, url), caCert=base64.b64encode(ca.encode()).decode()), "VMB_OK"),
+             ("another name", dict(settings_of(at, other_name), caCert=ca), "VMB_E_NET: subject name"),
+             ("unverified", settings_of(at, url, insecureSkipTLSVerify="true"), "VMB_OK")]
+    print("== certificates")
+    for title, settings, expected in cases:
+        r = probe(args, settings, "put", "certificate")
+        code, _, word = expected.partition(": ")
+        good = r["code"] == code and word in r["message"]
+        counts.passed += good
+        counts.failed += not good
+        print("%-55s %s" % (title, "ok" if good else r), flush=True)
+
+
 def peak_memory(args, counts, at):
     """A stream of 2 GiB must not take more than its three parts (24 MiB) above the 15 MiB that
     fifty shared libraries take."""
@@ -117,6 +151,8 @@ def main():
                     if args.only and "--only" in more:
                         continue
                     run_suite(args, counts, title, provider, settings, more)
+                if at.get("tls_endpoint") and not args.only:
+                    certificates(args, counts, at)
                 if args.memory and name == "minio":
                     peak_memory(args, counts, at)
         except Skip as e:
