@@ -298,10 +298,7 @@ static vmb_code wait_a_little(const vmbi_csi *csi, vmbi_csi_op *op, const vmb_jo
     if (op->pause_ns > longest) {
         op->pause_ns = longest;
     }
-    return code == VMB_E_TIMEOUT
-               ? vmbi_fail(err, VMB_E_TIMEOUT, "not %s in time: %s",
-                           op->state >= VMB_SNAPSHOT_CUT ? "ready" : "cut", what_is_missing(op))
-               : code;
+    return code;
 }
 
 vmb_code vmbi_csi_poll(void *user, vmb_job *job, void *opaque, int64_t wait_ns, int32_t *state,
@@ -322,6 +319,10 @@ vmb_code vmbi_csi_poll(void *user, vmb_job *job, void *opaque, int64_t wait_ns, 
         }
         if (code == VMB_OK) {
             code = wait_a_little(csi, op, job, wait_ns >= 0 ? wait_ns - gone : -1, err);
+        }
+        if (code == VMB_E_TIMEOUT) { /* of the wait or of a look: what matters is what is missing */
+            code = vmbi_fail(err, code, "not %s in time: %s",
+                             op->state >= VMB_SNAPSHOT_CUT ? "ready" : "cut", what_is_missing(op));
         }
         if (code != VMB_OK) {
             return vmbi_csi_wrap(op, err, code);

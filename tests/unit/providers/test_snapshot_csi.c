@@ -351,7 +351,7 @@ static void poll_error_without_message_times_out_with_text(void **unused)
     open_fixture(&x);
     x.f.storage.vsc_error = "{}";
     assert_int_equal(begin(&x), VMB_OK);
-    deadline(&x, 60 * VMBI_MS);
+    deadline(&x, 300 * VMBI_MS);
     assert_int_equal(poll_to(&x, VMB_SNAPSHOT_CUT), VMB_E_TIMEOUT);
     assert_error(&x, "an error without a message");
     close_fixture(&x);
@@ -364,7 +364,7 @@ static void poll_driver_without_sidecar_times_out_naming_it(void **unused)
     open_fixture(&x);
     x.f.storage.sidecar = false;
     assert_int_equal(begin(&x), VMB_OK);
-    deadline(&x, 60 * VMBI_MS);
+    deadline(&x, 300 * VMBI_MS);
     assert_int_equal(poll_to(&x, VMB_SNAPSHOT_CUT), VMB_E_TIMEOUT);
     assert_error(&x, "driver d.csi");
     assert_error(&x, "no snapshotter has answered");
