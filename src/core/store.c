@@ -179,5 +179,6 @@ vmb_code vmbi_store_list(const vmbi_store *s, vmb_job *job, const char *path,
         rc = vmbi_check_provider(err, rc, "list objects");
     }
     vmbi_buf_free(&key);
-    return rc != VMB_OK ? vmbi_wrap(err, rc, "list %s", path) : VMB_OK;
+    return rc != VMB_OK ? vmbi_wrap(err, rc, "list %s", path[0] != '\0' ? path : "the top level")
+                        : VMB_OK;
 }

@@ -172,6 +172,30 @@ static void archive_replaced_by_another_run_is_no_backup(void **state)
     world_free(&w);
 }
 
+static void location_that_does_not_exist_is_failed_validation(void **state)
+{
+    (void)state;
+    world w;
+    vmb_spec *spec = NULL;
+    vmb_run *run = NULL;
+    vmb_error *err = NULL;
+    char *report = NULL;
+    world_new(&w);
+    assert_int_equal(vmb_spec_new("b1", &spec, NULL), VMB_OK);
+    assert_int_equal(vmb_spec_set_string(spec, "spec.storageLocation", "moon", NULL), VMB_OK);
+    assert_int_equal(vmb_run_new(w.ctx, spec, &run, NULL), VMB_OK);
+    assert_int_equal(vmb_run_execute(run, &err), VMB_E_INVALID);
+    assert_string_equal(vmb_run_phase(run), "FailedValidation");
+    assert_non_null(strstr(vmb_error_message(err), "moon"));
+    assert_int_equal(vmb_run_report_json(run, &report, NULL, NULL), VMB_OK);
+    assert_non_null(strstr(report, "\"name\":\"b1\""));
+    vmb_free(report);
+    vmb_error_free(err);
+    vmb_run_free(run);
+    vmb_spec_free(spec);
+    world_free(&w);
+}
+
 /* ---- the cluster --------------------------------------------------------------------------- */
 
 static void list_of_odd_objects_keeps_the_others(void **state)
@@ -323,6 +347,30 @@ static void snapshot_polls_that_answer_at_once_do_not_spin(void **state)
     world_free(&w);
 }
 
+static vmb_code nowhere(void *user, const void *data, size_t len)
+{
+    (void)user;
+    (void)data;
+    (void)len;
+    return VMB_OK;
+}
+
+static void catalog_file_of_a_missing_backup_names_the_backup(void **state)
+{
+    (void)state;
+    world w;
+    vmb_catalog *cat = NULL;
+    vmb_error *err = NULL;
+    world_new(&w);
+    assert_int_equal(vmb_catalog_open(w.ctx, NULL, &cat, NULL), VMB_OK);
+    assert_int_equal(vmb_catalog_read(cat, "nope", VMB_FILE_LOG, nowhere, NULL, &err),
+                     VMB_E_NOT_FOUND);
+    assert_string_equal(vmb_error_message(err), "backup nope does not exist in location default");
+    vmb_error_free(err);
+    vmb_catalog_free(cat);
+    world_free(&w);
+}
+
 /* ---- children ------------------------------------------------------------------------------ */
 
 static void child_process_cannot_use_or_disturb_a_run(void **state)
@@ -408,6 +456,7 @@ int main(void)
         cmocka_unit_test(metadata_of_another_run_keeps_its_files),
         cmocka_unit_test(archive_of_a_run_that_ended_meanwhile_survives),
         cmocka_unit_test(archive_replaced_by_another_run_is_no_backup),
+        cmocka_unit_test(location_that_does_not_exist_is_failed_validation),
         cmocka_unit_test(list_of_odd_objects_keeps_the_others),
         cmocka_unit_test(cancel_ends_a_list_that_ignores_its_sink),
         cmocka_unit_test(action_result_that_is_another_object_leaves_the_item_out),
@@ -415,6 +464,7 @@ int main(void)
         cmocka_unit_test(log_text_that_is_no_utf8_does_not_end_the_backup),
         cmocka_unit_test(error_text_is_clean),
         cmocka_unit_test(snapshot_polls_that_answer_at_once_do_not_spin),
+        cmocka_unit_test(catalog_file_of_a_missing_backup_names_the_backup),
         cmocka_unit_test(child_process_cannot_use_or_disturb_a_run),
         cmocka_unit_test(catalog_names_that_lead_elsewhere_are_refused),
         cmocka_unit_test(catalog_entry_that_is_odd_is_listed_with_its_error),
