@@ -183,12 +183,12 @@ def snapshot_holds_the_bytes_of_the_cut(w):
         p.to(READY)
         doc = p.must("describe")["doc"]
         handle = doc["volumeInfo"]["csiSnapshotInfo"]["snapshotHandle"]
-        assert head(w.csi.snapshot_path(handle)) == before
-        assert head(vol.path) == after
+        assert head(w.csi.snapshot_path(handle)) == before, "not the bytes of the cut"
+        assert head(vol.path) == after, "the volume changed"
         _, cut_end = w.csi.cut(handle)
-        assert cut["unixNs"] >= cut_end
+        assert cut["unixNs"] >= cut_end, "cut was told too early"
         p.must("finish")
-        assert not w.objects()
+        w.rig.wait(lambda: not w.objects(), 10, "end of the objects")
         assert head(w.csi.snapshot_path(handle)) == before, "the data went with the objects"
         p.must("finish")
         w.forget(handle)
