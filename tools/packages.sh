@@ -6,7 +6,7 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libcurl4-openssl-dev 
 libyaml-dev libarchive-dev libs3-dev libssl-dev libisal-dev libwslay-dev libxml2-dev zlib1g-dev
 libzstd-dev"
 # shellcheck disable=SC2034 # used by the scripts that source this file
-check_packages="$build_packages g++ clang libcmocka-dev python3 git ca-certificates binutils
+check_packages="$build_packages g++ clang libclang-rt-14-dev libcmocka-dev python3 git ca-certificates binutils
 abigail-tools valgrind openssl"
 
 # Installs those of the given packages that are missing; silent when there are none.
