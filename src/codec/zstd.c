@@ -144,7 +144,8 @@ vmb_code vmbi_zstd_decompress_buf(vmbi_zstd_dec *d, const void *data, size_t len
                              out->max);
         }
         out->len += piece.pos;
-    } while (in.pos < in.size || piece.pos == piece.size); /* the decoder may hold output back */
+        /* rc is 0 at the end of a frame; else, while pieces get full, output is held back. */
+    } while (in.pos < in.size || (rc != 0 && piece.pos == piece.size));
     if (rc != 0) {
         return vmbi_fail(err, VMB_E_PARSE, "decompress: the data is cut");
     }

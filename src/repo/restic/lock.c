@@ -436,7 +436,7 @@ vmb_code vmbi_restic_may_write(vmbi_restic *r, vmbi_repo_lock_kind kind, vmb_err
                 : VMB_OK;
 }
 
-vmb_code vmbi_restic_still_locked(vmbi_restic *r, vmb_error **err)
+vmb_code vmbi_restic_still_locked(vmbi_restic *r, bool now, vmb_error **err)
 {
     vmbi_locker *k = &r->locker;
     char path[VMBI_RESTIC_PATH];
@@ -449,7 +449,7 @@ vmb_code vmbi_restic_still_locked(vmbi_restic *r, vmb_error **err)
     }
     (void)pthread_mutex_lock(&k->mutex);
     id = k->id;
-    look = vmbi_mono_ns() - k->seen_mono_ns > LOOK_EVERY;
+    look = now || vmbi_mono_ns() - k->seen_mono_ns > LOOK_EVERY;
     (void)pthread_mutex_unlock(&k->mutex);
     if (!look) {
         return VMB_OK;

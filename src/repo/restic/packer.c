@@ -181,7 +181,7 @@ static vmb_code upload(vmbi_restic *r, vmbi_open_pack *p, vmbi_repo_id *id, vmb_
     if (code == VMB_OK) {
         vmbi_sha256(p->data, p->fill, id->b);
         vmbi_restic_pack_path(path, id);
-        code = vmbi_restic_still_locked(r, err);
+        code = vmbi_restic_still_locked(r, false, err);
     }
     return code == VMB_OK ? vmbi_storage_put(&r->storage, NULL, path, p->data, p->fill, 0, err)
                           : code;
@@ -398,7 +398,7 @@ vmb_code vmbi_restic_write_index(vmbi_restic *r, bool all, vmb_error **err)
             code = index_text(r, &text, &taken, err);
             (void)pthread_mutex_unlock(&r->mutex);
             if (code == VMB_OK) {
-                code = vmbi_restic_still_locked(r, err);
+                code = vmbi_restic_still_locked(r, true, err);
             }
             if (code == VMB_OK) {
                 code = vmbi_restic_save_file(r, NULL, "index/", text.data, text.len, &id, err);

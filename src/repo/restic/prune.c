@@ -285,7 +285,7 @@ static vmb_code remove_files(pruning *p, const vmbi_id_list *list, const char *d
         char path[VMBI_RESTIC_PATH];
 
         vmbi_restic_path(path, dir, &list->v[i]);
-        code = vmbi_restic_still_locked(p->r, err);
+        code = vmbi_restic_still_locked(p->r, true, err);
         if (code == VMB_OK) {
             code = vmbi_storage_remove(&p->r->storage, NULL, path, err);
         }
@@ -298,7 +298,7 @@ static vmb_code remove_pack(pruning *p, const vmbi_repo_id *id, vmb_error **err)
 {
     char path[VMBI_RESTIC_PATH];
     vmb_error *why = NULL;
-    vmb_code code = vmbi_restic_still_locked(p->r, err);
+    vmb_code code = vmbi_restic_still_locked(p->r, false, err);
 
     if (code != VMB_OK) {
         return code;

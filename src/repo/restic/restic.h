@@ -203,9 +203,9 @@ vmb_code vmbi_restic_break_locks(vmbi_repo *base, bool all, size_t *removed, vmb
  * it was not refreshed for so long that others may take it for stale. */
 vmb_code vmbi_restic_may_write(vmbi_restic *r, vmbi_repo_lock_kind kind, vmb_error **err);
 
-/* The same with a look whether our lock file is still there (not more often than every few
- * seconds), before something is written. */
-vmb_code vmbi_restic_still_locked(vmbi_restic *r, vmb_error **err);
+/* The same with a look whether our lock file is still there, before something is written; unless
+ * `now`, not more often than every few seconds. */
+vmb_code vmbi_restic_still_locked(vmbi_restic *r, bool now, vmb_error **err);
 
 /* check.c, prune.c */
 vmb_code vmbi_restic_check(vmbi_repo *base, const vmbi_repo_check_options *o,
