@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "net/http.h"
@@ -485,6 +486,27 @@ static void caller_decides_about_an_answer_that_looks_fine(void **state)
     vmbi_http_response_free(&r);
 }
 
+static void memory_running_out_fails_the_request_cleanly(void **state)
+{
+    struct fixture *f = *state;
+    vmb_code code = VMB_E_NOMEM;
+    uint64_t n = 0;
+
+    for (n = 1; n < 100 && code != VMB_OK; n++) {
+        vmbi_http_request q = {.method = "PUT", .body = "x", .body_len = 1};
+        vmbi_http_response r;
+
+        vmbi_http_response_init(&r, 65536);
+        vmbi_alloc_fail_from(n);
+        code = perform(f, &q, "/echo", NULL, &r, NULL);
+        vmbi_alloc_fail_from(0);
+        assert_true(code == VMB_OK || code == VMB_E_NOMEM);
+        vmbi_http_response_free(&r);
+    }
+    assert_int_equal(code, VMB_OK);
+    assert_true(n > 3);
+}
+
 static void *many(void *arg)
 {
     struct fixture *f = arg;
@@ -635,6 +657,7 @@ int main(void)
         TEST(header_with_line_break_is_refused),
         TEST(signer_is_called_before_every_try),
         TEST(caller_decides_about_an_answer_that_looks_fine),
+        TEST(memory_running_out_fails_the_request_cleanly),
         TEST(threads_share_one_client),
         TEST(sigpipe_mask_of_the_caller_is_left_as_it_was),
         TEST(stream_carries_bytes_both_ways),

@@ -260,6 +260,32 @@ static void store_with_url_and_no_region_is_refused(void **state)
     vmbi_json_free(settings);
 }
 
+static void store_new_without_memory_fails_cleanly(void **state)
+{
+    const char text[] = "{\"bucket\":\"b\",\"config\":{\"s3Url\":\"http://h\",\"region\":\"r\","
+                        "\"tagging\":\"a=b&c=d\"},\"credentials\":"
+                        "\"[default]\\naws_access_key_id=a\\naws_secret_access_key=b\\n\"}";
+    vmbi_json *settings = NULL;
+    vmb_store_provider p;
+    vmb_code code = VMB_E_NOMEM;
+    uint64_t n = 0;
+
+    (void)state;
+    assert_int_equal(vmbi_json_parse(text, strlen(text), "settings", &settings, NULL), VMB_OK);
+    for (n = 1; n < 200 && code != VMB_OK; n++) {
+        memset(&p, 0, sizeof(p));
+        vmbi_alloc_fail_from(n);
+        code = vmbi_store_s3_new(settings, &p, NULL);
+        vmbi_alloc_fail_from(0);
+        assert_true(code == VMB_OK || code == VMB_E_NOMEM);
+        assert_true((p.user != NULL) == (code == VMB_OK));
+    }
+    assert_int_equal(code, VMB_OK);
+    assert_true(n > 5);
+    p.destroy(p.user);
+    vmbi_json_free(settings);
+}
+
 /* ---- checksums, XML, parts ------------------------------------------------------------------- */
 
 static void checksums_of_the_check_string_match(void **state)
@@ -393,6 +419,7 @@ int main(void)
         cmocka_unit_test(config_kms_key_sets_the_algorithm),
         cmocka_unit_test(config_customer_key_must_have_32_bytes),
         cmocka_unit_test(store_with_url_and_no_region_is_refused),
+        cmocka_unit_test(store_new_without_memory_fails_cleanly),
         cmocka_unit_test(checksums_of_the_check_string_match),
         cmocka_unit_test(xml_text_is_found_by_path),
         cmocka_unit_test(xml_that_is_dangerous_or_broken_is_refused),
