@@ -2,6 +2,8 @@
 
 import urllib.request
 
+from s3 import S3Error
+
 from . import Part, register
 
 
@@ -28,7 +30,17 @@ class Minio(Part):
             self.binary("minio"), "server", "--quiet", "--address", "127.0.0.1:%d" % self.port,
             "--console-address", "127.0.0.1:%d" % self.console, self.path("data")], env=env)
         self.wait(self.ready, 60, "ready MinIO")
-        self.rig.s3client("minio").make_bucket(at["bucket"])
+        self.wait(self.make_bucket, 60, "MinIO's bucket")
+
+    def make_bucket(self):
+        """Where the machine is busy the server says that it is ready before it is."""
+        try:
+            self.rig.s3client("minio").make_bucket(self.rig.s3["minio"]["bucket"])
+        except S3Error as e:
+            if e.status != 503:
+                raise
+            return False
+        return True
 
     def ready(self):
         url = self.rig.s3["minio"]["endpoint"] + "/minio/health/ready"
