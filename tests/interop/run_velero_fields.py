@@ -72,7 +72,8 @@ class Fields(run_engine.Backups):
                    "labelSelector": {"matchLabels": {"app": "front"}}},
             "n7": {"includedNamespaces": ["shop"], "orLabelSelectors": [
                 {"matchLabels": {"app": "front"}},
-                {"matchExpressions": [{"key": "app", "operator": "Exists"}]}]},
+                {"matchExpressions": [{"key": "app", "operator": "In",
+                                       "values": ["front", "migrate-schema"]}]}]},
         }
         wrong = []
         for name, spec in cases.items():
