@@ -63,6 +63,7 @@ typedef struct vmbi_backup {
 
     vmbi_volume **volumes;
     size_t n_volumes;
+    size_t failed_open; /* volumes that have failed and whose snapshot is not given up yet */
     vmbi_map volume_index; /* "ns/claim" -> vmbi_volume, borrowed */
 
     vmbi_freeze *freezes;
@@ -116,6 +117,8 @@ vmb_code vmbi_volume_begin(vmbi_backup *b, const vmbi_json *claim, const vmbi_js
                            size_t n_pods, vmbi_volume **out, bool *failed, vmb_error **err);
 /* Waits until every one of the volumes is cut or has failed. */
 void vmbi_volumes_wait_cut(vmbi_backup *b, vmbi_volume **volumes, size_t n);
+/* Removes the snapshots that have failed; to be called while no guest is frozen. */
+void vmbi_volumes_drop_failed(vmbi_backup *b);
 /* The claim's item as the archive wants it: *item is patched. */
 vmb_code vmbi_volume_patch_claim(vmbi_backup *b, vmbi_volume *v, vmbi_json *item, vmb_error **err);
 /* Waits until all are ready, writes their objects into the archive and keeps their records. */

@@ -506,6 +506,7 @@ vmb_code vmbi_block_take(vmbi_backup *b, const vmbi_resource *res, const char *n
             cut = rc == VMB_OK;
         }
         vmb_code post = run_post_hooks(b, &blk, cut, cut ? err : NULL);
+        vmbi_volumes_drop_failed(b);
         rc = rc == VMB_OK ? post : rc;
     }
     if (rc == VMB_OK) {

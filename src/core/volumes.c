@@ -335,26 +335,40 @@ out:
 
 /* ---- driving ------------------------------------------------------------------------------- */
 
+/* Notes a failure. The snapshot is given up later, by vmbi_volumes_drop_failed(): removing it can
+ * take long, and guests may be frozen now. */
 static void fail_volume(vmbi_backup *b, vmbi_volume *v, const vmb_error *why, const char *what)
 {
     v->failed = true;
     vmbi_runlog_error(&b->log, "persistentvolumeclaims", v->ns, v->claim, why, "%s", what);
     volume_event(b, v, "failed");
-    if (v->op != NULL) {
-        vmb_job job = b->job;
-        vmb_error *second = NULL;
-        job.limits = (vmbi_limits){0, NULL}; /* clean up also after cancellation */
-        job.limits = vmbi_limits_within(&job.limits, b->ctx->settings.resource_timeout_ns);
-        vmb_code rc = v->provider->cancel(v->provider->user, &job, v->op, &second);
-        if (vmbi_check_provider(&second, rc, "remove a snapshot") != VMB_OK) {
-            vmbi_log_fields f = {"persistentvolumeclaims", v->ns, v->claim,
-                                 vmb_error_message(second)};
-            vmbi_runlog_add(&b->log, VMB_LOG_WARNING, &f,
-                            "the failed snapshot could not be removed");
+    b->failed_open += v->op != NULL ? 1 : 0;
+}
+
+static void give_up(vmbi_backup *b, vmbi_volume *v)
+{
+    vmb_job job = b->job;
+    vmb_error *why = NULL;
+    job.limits = (vmbi_limits){0, NULL}; /* clean up also after cancellation */
+    job.limits = vmbi_limits_within(&job.limits, b->ctx->settings.resource_timeout_ns);
+    vmb_code rc = v->provider->cancel(v->provider->user, &job, v->op, &why);
+    if (vmbi_check_provider(&why, rc, "remove a snapshot") != VMB_OK) {
+        vmbi_log_fields f = {"persistentvolumeclaims", v->ns, v->claim, vmb_error_message(why)};
+        vmbi_runlog_add(&b->log, VMB_LOG_WARNING, &f, "the failed snapshot could not be removed");
+    }
+    vmb_error_free(why);
+    v->provider->op_free(v->provider->user, v->op);
+    v->op = NULL;
+}
+
+void vmbi_volumes_drop_failed(vmbi_backup *b)
+{
+    for (size_t i = 0; i < b->n_volumes && b->failed_open > 0; i++) {
+        vmbi_volume *v = b->volumes[i];
+        if (v->failed && v->op != NULL) {
+            give_up(b, v);
+            b->failed_open--;
         }
-        vmb_error_free(second);
-        v->provider->op_free(v->provider->user, v->op);
-        v->op = NULL;
     }
 }
 
@@ -542,6 +556,7 @@ vmb_code vmbi_volumes_complete(vmbi_backup *b, vmb_error **err)
         }
         vmb_error_free(why);
     }
+    vmbi_volumes_drop_failed(b);
     return vmbi_limits_check(&b->job.limits, err, "save volumes");
 }
 
@@ -584,10 +599,13 @@ void vmbi_volumes_done(vmbi_backup *b)
         } else if (v->op != NULL) {
             vmb_error *why = NULL;
             (void)vmbi_fail(&why, VMB_E_CANCELLED, "the backup did not become whole");
-            fail_volume(b, v, why, "the snapshot is given up");
+            if (!v->failed) {
+                fail_volume(b, v, why, "the snapshot is given up");
+            }
             vmb_error_free(why);
         }
     }
+    vmbi_volumes_drop_failed(b);
     for (size_t i = 0; i < b->n_volumes; i++) {
         free_volume(b->volumes[i]);
     }
