@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spoils the way between the S3 store and a real MinIO, and looks at what comes of it.
 
-    run.py --build BUILD_DIR [--only text]
+    run.py [--build BUILD_DIR] [--only text]
+
+BUILD_DIR is a configured and built meson folder; $VMB_BUILD when not given.
 
 Every case must end in success after retries or in one clear error, never in an object that is
 visible and not whole, and never past the deadline. Ends with 'N passed, N failed, N skipped'."""
@@ -742,6 +744,8 @@ def main():
     p.add_argument("--only")
     p.add_argument("--asan", help="the sanitizer's library, to be preloaded first")
     args = p.parse_args()
+    if not args.build:
+        p.error("--build or VMB_BUILD is needed")
     passed = failed = 0
     try:
         with Rig(parts=["minio"],
