@@ -262,6 +262,12 @@ def scripts(folder, prefix):
     return found
 
 
+def needs_of(script):
+    """Go, for the suites that start servers of the rig."""
+    with open(os.path.join(ROOT, script), encoding="utf-8") as f:
+        return ("go",) if re.search(r"\b(rig|kubelib)\b", f.read()) else ()
+
+
 def quick_plan(checker):
     gcc = checker.folder("gcc")
     yield Suite("build: gcc", setup(gcc, "-Dwerror=true", "--buildtype=debug",
@@ -307,11 +313,12 @@ def rig_plan(checker):
                     needs=("go",))
     for script in scripts("rig", r"(?:selftest|test|run)"):
         yield Suite("rig: " + script[len("tests/"):], [["python3", script]], 600, "line", env,
-                    waits=True, velero="csi-driver" not in script)
+                    needs=("go",), waits=True, velero="csi-driver" not in script)
     for folder in ("conformance", "cluster", "faults", "interop"):
         for script in scripts(folder, "run"):
             yield Suite(script[len("tests/"):], [["python3", script]], 600, "line", env,
-                        waits=True, velero=folder == "interop")
+                        needs=needs_of(script), waits=True,
+                        velero=folder == "interop" and bool(needs_of(script)))
 
 
 def full_plan(checker):
