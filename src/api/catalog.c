@@ -61,7 +61,11 @@ vmb_code vmb_catalog_list_json(vmb_catalog *cat, char **out, size_t *out_len, vm
     }
     vmbi_json *doc = NULL;
     vmb_code rc = vmbi_ctx_check(cat->ctx, false, err);
-    rc = rc == VMB_OK ? vmbi_catalog_list(cat, &doc, err) : rc;
+    if (rc == VMB_OK) {
+        vmbi_ctx_enter(cat->ctx);
+        rc = vmbi_catalog_list(cat, &doc, err);
+        vmbi_ctx_leave(cat->ctx);
+    }
     return rc != VMB_OK ? rc : give(doc, out, out_len, err);
 }
 
@@ -73,7 +77,11 @@ vmb_code vmb_catalog_describe_json(vmb_catalog *cat, const char *backup, char **
     }
     vmbi_json *doc = NULL;
     vmb_code rc = check(cat, backup, err);
-    rc = rc == VMB_OK ? vmbi_catalog_describe(cat, backup, &doc, err) : rc;
+    if (rc == VMB_OK) {
+        vmbi_ctx_enter(cat->ctx);
+        rc = vmbi_catalog_describe(cat, backup, &doc, err);
+        vmbi_ctx_leave(cat->ctx);
+    }
     return rc != VMB_OK ? rc : give(doc, out, out_len, err);
 }
 
@@ -84,7 +92,12 @@ vmb_code vmb_catalog_read(vmb_catalog *cat, const char *backup, int32_t file, vm
         return missing(err, "vmb_catalog_read");
     }
     vmb_code rc = check(cat, backup, err);
-    return rc != VMB_OK ? rc : vmbi_catalog_read(cat, backup, file, fn, user, err);
+    if (rc == VMB_OK) {
+        vmbi_ctx_enter(cat->ctx);
+        rc = vmbi_catalog_read(cat, backup, file, fn, user, err);
+        vmbi_ctx_leave(cat->ctx);
+    }
+    return rc;
 }
 
 vmb_code vmb_catalog_read_item(vmb_catalog *cat, const char *backup, const char *resource,
@@ -105,7 +118,9 @@ vmb_code vmb_catalog_read_item(vmb_catalog *cat, const char *backup, const char 
         return rc;
     }
     vmbi_buf b = VMBI_BUF_INIT(64 * 1024 * 1024);
+    vmbi_ctx_enter(cat->ctx);
     rc = vmbi_catalog_read_item(cat, backup, resource, ns, name, &b, err);
+    vmbi_ctx_leave(cat->ctx);
     if (rc == VMB_OK) {
         rc = vmbi_buf_take(&b, out, out_len, err, name);
     }

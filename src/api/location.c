@@ -277,9 +277,11 @@ vmb_code vmb_ctx_locations_json(vmb_ctx *ctx, int32_t validate, char **out, size
     }
     vmbi_json *list = vmbi_json_array();
     bool ok = list != NULL;
+    vmbi_ctx_enter(ctx);
     for (size_t i = 0; i < ctx->n_locations && ok; i++) {
         ok = describe(ctx, &ctx->locations[i], validate != 0, list);
     }
+    vmbi_ctx_leave(ctx);
     rc = ok ? vmbi_json_to_text(list, out, out_len, err) : vmbi_fail_nomem(err);
     vmbi_json_free(list);
     return rc;

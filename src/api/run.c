@@ -40,7 +40,12 @@ vmb_code vmb_run_execute(vmb_run *run, vmb_error **err)
         return missing(err, "vmb_run_execute");
     }
     vmb_code rc = vmbi_ctx_check(run->ctx, false, err);
-    return rc != VMB_OK ? rc : vmbi_run_execute(run, err);
+    if (rc == VMB_OK) {
+        vmbi_ctx_enter(run->ctx);
+        rc = vmbi_run_execute(run, err);
+        vmbi_ctx_leave(run->ctx);
+    }
+    return rc;
 }
 
 void vmb_run_cancel(vmb_run *run)

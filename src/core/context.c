@@ -16,6 +16,19 @@ enum { MAX_PROVIDERS = 256 };
  * functions are optional. */
 #define FIRST_SIZE(type, last) (offsetof(type, last) + sizeof(((type *)NULL)->last))
 
+static bool init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attr;
+    if (pthread_mutexattr_init(&attr) != 0) {
+        return false;
+    }
+    /* a callback of a run may ask the catalogue: same thread, same lock */
+    bool ok = pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE) == 0 &&
+              pthread_mutex_init(lock, &attr) == 0;
+    (void)pthread_mutexattr_destroy(&attr);
+    return ok;
+}
+
 vmb_code vmbi_ctx_new(vmb_ctx **out, vmb_error **err)
 {
     vmb_ctx *ctx = vmbi_zalloc(sizeof(*ctx));
@@ -34,7 +47,8 @@ vmb_code vmbi_ctx_new(vmb_ctx **out, vmb_error **err)
         .snapshot_poll_ns = INT64_C(1000000000),
         .strict_hooks = true,
     };
-    if (ctx->settings.ns == NULL) {
+    if (ctx->settings.ns == NULL || !init_lock(&ctx->serial_lock)) {
+        vmbi_free(ctx->settings.ns);
         vmbi_free(ctx);
         return vmbi_fail_nomem(err);
     }
@@ -82,8 +96,23 @@ void vmbi_ctx_unref(vmb_ctx *ctx)
             ctx->log_destroy(ctx->log_user);
         }
     }
+    (void)pthread_mutex_destroy(&ctx->serial_lock);
     vmbi_free(ctx->settings.ns);
     vmbi_free(ctx);
+}
+
+void vmbi_ctx_enter(vmb_ctx *ctx)
+{
+    if (ctx->serial) {
+        (void)pthread_mutex_lock(&ctx->serial_lock);
+    }
+}
+
+void vmbi_ctx_leave(vmb_ctx *ctx)
+{
+    if (ctx->serial) {
+        (void)pthread_mutex_unlock(&ctx->serial_lock);
+    }
 }
 
 vmb_code vmbi_ctx_check(const vmb_ctx *ctx, bool change, vmb_error **err)
@@ -231,6 +260,7 @@ vmb_code vmbi_ctx_add_cluster(vmb_ctx *ctx, const vmb_cluster_provider *p, vmb_e
     vmbi_vtable_destroy(&ctx->cluster);
     vmbi_free_const(ctx->cluster.name);
     ctx->cluster = t;
+    ctx->serial = ctx->serial || (t.flags & VMB_PROVIDER_SERIAL) != 0;
     return VMB_OK;
 }
 
@@ -247,6 +277,7 @@ vmb_code vmbi_ctx_add_exec(vmb_ctx *ctx, const vmb_exec_provider *p, vmb_error *
     vmbi_vtable_destroy(&ctx->exec);
     vmbi_free_const(ctx->exec.name);
     ctx->exec = t;
+    ctx->serial = ctx->serial || (t.flags & VMB_PROVIDER_SERIAL) != 0;
     return VMB_OK;
 }
 
@@ -289,6 +320,7 @@ vmb_code vmbi_ctx_add_snapshot(vmb_ctx *ctx, const vmb_snapshot_provider *p, vmb
     }
     ctx->snapshots = v;
     ctx->snapshots[ctx->n_snapshots++] = t;
+    ctx->serial = ctx->serial || (t.flags & VMB_PROVIDER_SERIAL) != 0;
     return VMB_OK;
 }
 
@@ -316,6 +348,7 @@ vmb_code vmbi_ctx_add_action(vmb_ctx *ctx, const vmb_action_provider *p, vmb_err
     t.applies_to = applies_to;
     ctx->actions = v;
     ctx->actions[ctx->n_actions++] = t;
+    ctx->serial = ctx->serial || (t.flags & VMB_PROVIDER_SERIAL) != 0;
     return VMB_OK;
 }
 
@@ -377,6 +410,7 @@ vmb_code vmbi_ctx_add_store(vmb_ctx *ctx, const char *name, const char *prefix, 
     }
     l.resource = resource != NULL ? vmbi_json_ref(resource) : NULL;
     ctx->locations[ctx->n_locations++] = l;
+    ctx->serial = ctx->serial || (l.store.flags & VMB_PROVIDER_SERIAL) != 0;
     return VMB_OK;
 }
 

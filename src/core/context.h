@@ -4,6 +4,7 @@
 #ifndef VMBI_CORE_CONTEXT_H
 #define VMBI_CORE_CONTEXT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -49,6 +50,9 @@ struct vmb_ctx {
     size_t n_actions;
     vmbi_store_location *locations;
     size_t n_locations;
+
+    bool serial;                 /* one of the providers has VMB_PROVIDER_SERIAL */
+    pthread_mutex_t serial_lock; /* recursive; held by whoever works with the providers then */
 };
 
 vmb_code vmbi_ctx_new(vmb_ctx **out, vmb_error **err);
@@ -56,6 +60,9 @@ void vmbi_ctx_unref(vmb_ctx *ctx);
 /* VMB_E_FORKED in a child process, VMB_E_STATE when a change is wanted and the context is frozen. */
 vmb_code vmbi_ctx_check(const vmb_ctx *ctx, bool change, vmb_error **err);
 void vmbi_ctx_freeze(vmb_ctx *ctx);
+/* Around all work with providers: with a serial one among them only one thread works at a time. */
+void vmbi_ctx_enter(vmb_ctx *ctx);
+void vmbi_ctx_leave(vmb_ctx *ctx);
 vmb_code vmbi_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_error **err);
 
 /* The add functions own the provider from the call on: on failure its destroy has been called. */

@@ -1,8 +1,14 @@
 """The real Velero server, outside a cluster, with its S3 plugin and MinIO as default store."""
 
+import fcntl
 import os
+import tempfile
+import time
 
 from . import Part, register
+
+# The server's second metrics port is fixed (8080): one Velero at a time on a machine.
+LOCK = os.path.join(tempfile.gettempdir(), "vmbackup-rig-velero.lock")
 
 DEPLOYMENT = {
     "apiVersion": "apps/v1", "kind": "Deployment",
@@ -20,8 +26,23 @@ class Velero(Part):
     needs = ("apiserver", "minio")
     builds = ("velero", "velero-plugin-aws")
 
+    def take_turn(self):
+        self.turn = open(LOCK, "w")
+        end = time.monotonic() + 600
+        while True:
+            try:
+                return fcntl.flock(self.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
+
+    def close(self):
+        self.turn.close()
+
     def setup(self):
         rig = self.rig
+        self.take_turn()
         self.metrics, self.profiler = rig.free_port(), rig.free_port()
         os.makedirs(self.path("plugins"))
         os.makedirs(self.path("scratch"))

@@ -355,6 +355,70 @@ static void two_runs_share_a_context(void **state)
     assert_int_equal(nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+/* A provider that must not be entered twice at a time, and notices when it is. */
+static atomic_int inside;
+static atomic_int entered_twice;
+
+static vmb_code serial_exec(void *user, vmb_job *job, const char *ns, const char *pod_name,
+                            const char *container, const char *const *argv, size_t argc,
+                            vmb_sink *out, vmb_sink *errout, int32_t *exit_code, vmb_error **err)
+{
+    (void)user;
+    (void)ns;
+    (void)pod_name;
+    (void)container;
+    (void)argv;
+    (void)argc;
+    (void)out;
+    (void)errout;
+    if (atomic_fetch_add(&inside, 1) != 0) {
+        atomic_store(&entered_twice, 1);
+    }
+    vmb_code rc = vmb_job_sleep(job, 20 * 1000000, err);
+    atomic_fetch_sub(&inside, 1);
+    *exit_code = 0;
+    return rc;
+}
+
+static void serial_provider_is_entered_by_one_run_at_a_time(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/vmb-misuse-XXXXXX";
+    char doc[512];
+    pthread_t threads[2];
+    vmb_run *runs[2];
+    vmb_ctx *ctx = NULL;
+    vmb_exec_provider exec = {.struct_size = sizeof(exec), .api_version = VMB_PROVIDER_API,
+                              .flags = VMB_PROVIDER_SERIAL, .name = "serial",
+                              .exec = serial_exec};
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(vmb_ctx_new(&ctx, NULL), VMB_OK);
+    (void)snprintf(doc, sizeof(doc), "{\"path\":\"%s\"}", DEMO_CLUSTER);
+    assert_int_equal(vmb_ctx_use(ctx, "cluster.dir", doc, strlen(doc), NULL), VMB_OK);
+    assert_int_equal(vmb_ctx_add_exec_provider(ctx, &exec, NULL), VMB_OK);
+    (void)snprintf(doc, sizeof(doc),
+                   "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"BackupStorageLocation\","
+                   "\"metadata\":{\"name\":\"default\"},\"spec\":{\"provider\":"
+                   "\"vmbackup.io/dir\",\"config\":{\"path\":\"%s\"}}}", dir);
+    assert_int_equal(vmb_ctx_add_location(ctx, doc, strlen(doc), NULL), VMB_OK);
+    for (size_t i = 0; i < 2; i++) {
+        vmb_spec *spec = NULL;
+        assert_int_equal(vmb_spec_new(i == 0 ? "one" : "two", &spec, NULL), VMB_OK);
+        assert_int_equal(vmb_run_new(ctx, spec, &runs[i], NULL), VMB_OK);
+        vmb_spec_free(spec);
+        assert_int_equal(pthread_create(&threads[i], NULL, execute, runs[i]), 0);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        void *done = NULL;
+        assert_int_equal(pthread_join(threads[i], &done), 0);
+        assert_ptr_equal(done, runs[i]);
+        vmb_run_free(runs[i]);
+    }
+    assert_int_equal(atomic_load(&entered_twice), 0);
+    vmb_ctx_unref(ctx);
+    assert_int_equal(nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +428,7 @@ int main(void)
         cmocka_unit_test(tables_of_other_sizes_are_judged_and_destroyed_once),
         cmocka_unit_test(run_watched_and_cancelled_by_another_thread_ends_clean),
         cmocka_unit_test(two_runs_share_a_context),
+        cmocka_unit_test(serial_provider_is_entered_by_one_run_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
