@@ -18,6 +18,11 @@ import tempfile
 import time
 import traceback
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "rig"))
+
+from rig import Rig, Skip  # noqa: E402
+
 RESTIC = os.environ.get("RESTIC", "restic")
 PASSWORD = "correct horse"
 
@@ -29,6 +34,19 @@ class Failed(Exception):
 def want(condition, text):
     if not condition:
         raise Failed(text)
+
+
+class S3Repo:
+    """A repository in the bucket of a server of the rig."""
+
+    def __init__(self, at, prefix):
+        self.at, self.prefix = at, prefix
+        self.url = "s3:%s/%s/%s" % (at["endpoint"], at["bucket"], prefix)
+        self.settings = json.dumps({
+            "bucket": at["bucket"],
+            "config": {"region": at["region"], "s3Url": at["endpoint"], "s3ForcePathStyle": "true"},
+            "credentials": "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n"
+                           % (at["access_key"], at["secret_key"])})
 
 
 class Bench:
@@ -64,7 +82,10 @@ class Bench:
 
     def probe(self, repo, *args, password=PASSWORD, ok=True, **env):
         full = dict(os.environ, PROBE_PASSWORD=password, **env)
-        run = subprocess.run([self.probe_path, repo, "", *args], env=full, text=True,
+        prefix = ""
+        if isinstance(repo, S3Repo):
+            repo, prefix = repo.settings, repo.prefix
+        run = subprocess.run([self.probe_path, repo, prefix, *args], env=full, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
         if ok is not None:
             want((run.returncode == 0) == ok, "probe %s: exit %d: %s%s"
@@ -75,6 +96,10 @@ class Bench:
 
     def restic(self, repo, *args, password=PASSWORD, ok=True, cwd=None):
         env = dict(os.environ, RESTIC_PASSWORD=password, RESTIC_PROGRESS_FPS="0")
+        if isinstance(repo, S3Repo):
+            env.update(AWS_ACCESS_KEY_ID=repo.at["access_key"], AWS_DEFAULT_REGION=repo.at["region"],
+                       AWS_SECRET_ACCESS_KEY=repo.at["secret_key"])
+            repo = repo.url
         run = subprocess.run([RESTIC, "-r", repo, "--no-cache", *args], env=env, text=True, cwd=cwd,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
         if ok is not None:
@@ -505,6 +530,69 @@ def test_forget_needs_a_whole_id(bench):
     want("VMB_E_NOT_FOUND" in bench.probe(repo, "forget", "ab" * 32, ok=False).stderr, "unknown")
 
 
+# ---- kills ----
+
+def test_killed_writers_leave_a_good_repository(bench):
+    repo = bench.our_repo(PROBE_PACK_MIB="4")
+    rng = random.Random(11)
+    kills = 0
+    for i in range(16):
+        with open(os.path.join(bench.source, "random"), "wb") as f:
+            f.write(rng.randbytes(20 << 20))
+        p = subprocess.Popen([bench.probe_path, repo, "", "backup", str(300000 + i), *bench.paths()],
+                             env=dict(os.environ, PROBE_PASSWORD=PASSWORD, PROBE_PACK_MIB="4"),
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.25, 1.2))
+        p.kill()
+        kills += p.wait(20) != 0
+        bench.probe(repo, "unlock", "stale")
+        out = bench.probe(repo, "check").stdout
+        want("errors 0\n" in out, "after kill %d: %s" % (i, out))
+    want(kills >= 5, "only %d writers were killed in time" % kills)
+    with open(os.path.join(bench.source, "random"), "wb") as f:
+        f.write(bench.files["random"])
+    bench.restic(repo, "check", "--read-data")
+    bench.clean(repo)
+    bench.probe(repo, "prune", "0")  # takes the packs that no index names
+    bench.restic(repo, "check", "--read-data")
+    want("hint" not in bench.clean(repo), "prune left something")
+
+
+# ---- on S3 ----
+
+def s3_both_ways(bench, at):
+    ours = S3Repo(at, "velero/restic/ours-%d" % os.getpid())
+    bench.probe(ours, "init")
+    bench.probe(ours, "backup", "1000000", *bench.paths(), PROBE_PACK_MIB="4")
+    bench.restic(ours, "check", "--read-data")
+    bench.check_restored(ours)
+    bench.clean(ours)
+    snapshot = json.loads(bench.restic(ours, "snapshots", "--json").stdout)[0]["id"]
+    bench.restic(ours, "backup", "small", cwd=bench.source)
+    bench.probe(ours, "forget", snapshot)
+    bench.probe(ours, "prune", "0")
+    bench.restic(ours, "check", "--read-data")
+    want("hint" not in bench.clean(ours), "prune left something")
+    theirs = S3Repo(at, "theirs-%d" % os.getpid())
+    bench.restic(theirs, "init")
+    bench.restic(theirs, "backup", ".", cwd=bench.source)
+    bench.clean(theirs)
+    bench.probe(theirs, "backup", "1000000", *bench.paths())
+    bench.restic(theirs, "check", "--read-data")
+    want(bench.probe(theirs, "loadall").stdout.startswith("blobs "), "loadall")
+    want("VMB_E_DENIED" in bench.probe(theirs, "info", password="x", ok=False).stderr, "password")
+
+
+def test_s3_minio(bench):
+    with Rig(parts=["minio"]) as rig:
+        s3_both_ways(bench, rig.s3["minio"])
+
+
+def test_s3_rgw(bench):
+    with Rig(parts=["rgw"]) as rig:
+        s3_both_ways(bench, rig.s3["rgw"])
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("VMB_BUILD", "build"))
@@ -514,7 +602,7 @@ def main():
         print("restic is not installed\n0 passed, 0 failed, 1 skipped")
         return 0
     print(subprocess.run([RESTIC, "version"], stdout=subprocess.PIPE, text=True).stdout.strip())
-    passed = failed = 0
+    passed = failed = skipped = 0
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
     templates = tempfile.mkdtemp(prefix="restic-templates-", dir=base)
     for name, test in list(globals().items()):
@@ -526,13 +614,16 @@ def main():
                 test(Bench(args.build, folder, templates))
                 passed += 1
                 print("ok %s (%.1f s)" % (name[5:], time.monotonic() - start), flush=True)
+            except Skip as e:
+                skipped += 1
+                print("skipped %s: %s" % (name[5:], e), flush=True)
             except (Failed, subprocess.TimeoutExpired, OSError, ValueError, KeyError) as e:
                 failed += 1
                 print("FAILED %s: %s" % (name[5:], e), flush=True)
                 if not isinstance(e, Failed):
                     traceback.print_exc(file=sys.stdout)
     shutil.rmtree(templates)
-    print("%d passed, %d failed, 0 skipped" % (passed, failed))
+    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
     return 1 if failed else 0
 
 
