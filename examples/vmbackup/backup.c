@@ -41,6 +41,16 @@ static void ignore_interrupts(void)
     running = NULL;
 }
 
+/* A file that was exported from a cluster carries what made that object unique; this is a new one. */
+static void forget_identity(vmb_spec *spec)
+{
+    static const char *const fields[] = {"metadata.uid", "metadata.creationTimestamp"};
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        (void)vmb_spec_unset(spec, fields[i], NULL); /* fails only when it is not there */
+    }
+}
+
 /* A spec from --file and the flags. */
 static int build_spec(const struct cli_args *args, vmb_spec **out)
 {
@@ -58,6 +68,9 @@ static int build_spec(const struct cli_args *args, vmb_spec **out)
     }
     if (path) {
         result = cli_load_spec(path, &spec);
+        if (result == CLI_OK) {
+            forget_identity(spec);
+        }
     } else if (vmb_spec_new(name, &spec, &err) != VMB_OK) {
         result = cli_fail(name, err);
     }
