@@ -198,33 +198,69 @@ static vmb_code split_index(pruning *p, vmb_error **err)
     return VMB_OK;
 }
 
-/* Copies one blob of an old pack, unless it is among what stays. */
-static vmb_code copy_blob(pruning *p, vmbi_lane *lane, const char *path, const vmbi_pack_blob *b,
+/* Is the blob of an old pack needed, and not among what stays? */
+static bool to_copy(pruning *p, const vmbi_pack_blob *b)
+{
+    return vmbi_walk_is_used(&p->walk, vmbi_restic_index_record(p->old, b->type, &b->id)) &&
+           !vmbi_restic_has(&p->r->base, b->type, &b->id);
+}
+
+/* Copies one blob; sealed is spoilt. */
+static vmb_code copy_blob(pruning *p, vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed,
                           vmbi_buf *plain, vmb_error **err)
 {
-    const size_t record = vmbi_restic_index_record(p->old, b->type, &b->id);
     size_t len = 0;
     vmb_code code = VMB_OK;
 
-    if (!vmbi_walk_is_used(&p->walk, record) || vmbi_restic_has(&p->r->base, b->type, &b->id)) {
-        return VMB_OK;
-    }
     vmbi_buf_reset(plain);
     vmbi_buf_reserve(plain, vmbi_pack_blob_size(b));
     code = vmbi_buf_check(plain, err, "blob");
     if (code == VMB_OK) {
-        code = vmbi_lane_scratch(lane, b->length, err);
+        code = vmbi_restic_open_blob(lane, b, sealed, plain->data, plain->cap - 1, &len, err);
     }
-    if (code == VMB_OK) {
-        code = vmbi_storage_read(&p->r->storage, path, b->offset, lane->scratch, b->length, err);
+    return code == VMB_OK
+               ? vmbi_restic_save(&p->r->base, b->type, &b->id, plain->data, len, NULL, err)
+               : code;
+}
+
+/* Copies what is needed of one pack. Blobs that lie near each other are read with one request. */
+static vmb_code copy_pack(pruning *p, vmbi_lane *lane, const char *path, const vmbi_pack_blobs *blobs,
+                          vmbi_buf *plain, vmb_error **err)
+{
+    enum { MAX_GAP = 1 << 20, MAX_READ = 16 << 20 };
+    size_t i = 0, k = 0;
+    vmb_code code = VMB_OK;
+
+    while (code == VMB_OK && i < blobs->n) {
+        uint64_t from = blobs->v[i].offset;
+        uint64_t to = from + blobs->v[i].length;
+
+        if (!to_copy(p, &blobs->v[i])) {
+            i++;
+            continue;
+        }
+        for (k = i + 1; k < blobs->n; k++) { /* as far as the run reaches */
+            const uint64_t end = (uint64_t)blobs->v[k].offset + blobs->v[k].length;
+
+            if (end - from > MAX_READ || blobs->v[k].offset - to > MAX_GAP) {
+                break;
+            }
+            to = to_copy(p, &blobs->v[k]) ? end : to;
+        }
+        code = vmbi_lane_scratch(lane, (size_t)(to - from), err);
+        if (code == VMB_OK) {
+            code = vmbi_storage_read(&p->r->storage, path, from, lane->scratch, (size_t)(to - from),
+                                     err);
+        }
+        for (; code == VMB_OK && i < blobs->n &&
+               (uint64_t)blobs->v[i].offset + blobs->v[i].length <= to; i++) {
+            if (to_copy(p, &blobs->v[i])) {
+                code = copy_blob(p, lane, &blobs->v[i], lane->scratch + (blobs->v[i].offset - from),
+                                 plain, err);
+            }
+        }
     }
-    if (code == VMB_OK) {
-        code = vmbi_restic_open_blob(lane, b, lane->scratch, plain->data, plain->cap - 1, &len, err);
-    }
-    if (code == VMB_OK) {
-        code = vmbi_restic_save(&p->r->base, b->type, &b->id, plain->data, len, NULL, err);
-    }
-    return code == VMB_OK ? VMB_OK : vmbi_wrap(err, code, "prune: copy a blob of %s", path);
+    return code == VMB_OK ? VMB_OK : vmbi_wrap(err, code, "prune: copy blobs of %s", path);
 }
 
 static vmb_code repack(pruning *p, vmb_error **err)
@@ -232,7 +268,7 @@ static vmb_code repack(pruning *p, vmb_error **err)
     vmbi_pack_blobs blobs = {NULL, 0, 0};
     vmbi_buf plain = VMBI_BUF_INIT(VMBI_REPO_MAX_BLOB);
     vmbi_lane *lane = NULL;
-    size_t i = 0, k = 0;
+    size_t i = 0;
     vmb_code code = vmbi_lane_get(p->r, &lane, err);
 
     for (i = 0; code == VMB_OK && i < p->packs_n; i++) {
@@ -243,8 +279,8 @@ static vmb_code repack(pruning *p, vmb_error **err)
         }
         vmbi_restic_pack_path(path, vmbi_restic_index_pack_id(p->old, p->packs[i].pack));
         code = vmbi_restic_index_pack_blobs(p->old, p->packs[i].pack, &blobs, err);
-        for (k = 0; code == VMB_OK && k < blobs.n; k++) {
-            code = copy_blob(p, lane, path, &blobs.v[k], &plain, err);
+        if (code == VMB_OK) {
+            code = copy_pack(p, lane, path, &blobs, &plain, err);
         }
     }
     vmbi_lane_put(p->r, lane);
