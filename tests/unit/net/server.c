@@ -130,7 +130,7 @@ static void answer(int fd, int status, const char *extra, const char *body)
 /* Sends the head back, with the length of the body before it. */
 static void echo(int fd, const struct request *q)
 {
-    static char body[20000];
+    char body[20000]; /* connections have threads of their own */
 
     snprintf(body, sizeof(body), "body=%zu\n%s", q->body_len, q->head);
     answer(fd, 200, "", body);

@@ -264,10 +264,12 @@ static size_t count(const char *prefix)
 {
     size_t n = 0, i = 0;
 
+    (void)pthread_mutex_lock(&store_state.mutex); /* uploads may still be under way */
     for (i = 0; i < store_state.n; i++) {
         n += store_state.files[i].there &&
              strncmp(store_state.files[i].key, prefix, strlen(prefix)) == 0;
     }
+    (void)pthread_mutex_unlock(&store_state.mutex);
     return n;
 }
 
