@@ -150,7 +150,8 @@ def measure(rig, size, runs, with_velero):
     bare = [bare_list(rig, namespace) for _ in range(runs)]
     base = line("bare list, pages of 500", [b[0] for b in bare], None, None)
     print("  %.1f MB of JSON" % (bare[0][1] / 1e6))
-    into_s3 = [ours(rig, "m%d-%d" % (size, i), namespace) for i in range(runs)]
+    where = getattr(rig, "location_args", [])
+    into_s3 = [ours(rig, "m%d-%d" % (size, i), namespace, *where) for i in range(runs)]
     one = line("ours into MinIO", [r[0] for r in into_s3], [r[1] for r in into_s3], base,
                [r[2] for r in into_s3])
     folder = os.path.join(rig.dir, "store")
@@ -167,6 +168,26 @@ def measure(rig, size, runs, with_velero):
         print("  ours is %.1f times faster than Velero" % (seconds / one), flush=True)
 
 
+LOCATION = """
+apiVersion: velero.io/v1
+kind: BackupStorageLocation
+metadata: {name: default, namespace: velero}
+spec:
+  provider: aws
+  default: true
+  objectStorage: {bucket: %(bucket)s, prefix: velero}
+  config: {region: %(region)s, s3ForcePathStyle: "true", s3Url: "%(endpoint)s"}
+"""
+
+
+def locations(rig):
+    """Without Velero there is no location in the cluster: each run gets one from a file."""
+    path = os.path.join(rig.dir, "location.yaml")
+    with open(path, "w") as f:
+        f.write(LOCATION % rig.s3["minio"])
+    rig.location_args = ["--location-file", path]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", default="20000,100000")
@@ -174,7 +195,10 @@ def main():
     parser.add_argument("--no-velero", action="store_true")
     args = parser.parse_args()
     try:
-        with Rig(parts=["apiserver", "minio", "velero"]) as rig:
+        parts = ["apiserver", "minio"] + ([] if args.no_velero else ["velero"])
+        with Rig(parts=parts) as rig:
+            if args.no_velero:
+                locations(rig)
             for size in args.sizes.split(","):
                 measure(rig, int(size), args.runs, not args.no_velero)
     except Skip as why:
