@@ -62,10 +62,10 @@ static size_t chunk_all(const vmbi_rabin *t, const uint8_t *data, size_t len, si
 static void expect(uint64_t polynomial, const uint8_t *data, size_t len, const size_t *want,
                    size_t n_want, bool all)
 {
-    static const size_t steps[] = {64 * MIB, 8 * MIB, 333333, 65536};
+    static const size_t steps[] = {64 * MIB, 333333};
     vmbi_rabin *t = NULL;
     assert_int_equal(vmbi_rabin_new(polynomial, &t, NULL), VMB_OK);
-    for (size_t s = 0; s < 4; s++) {
+    for (size_t s = 0; s < 2; s++) {
         size_t got[128];
         size_t n = chunk_all(t, data, len, steps[s], got, 128);
         assert_true(n >= n_want);
