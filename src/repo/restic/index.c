@@ -14,6 +14,7 @@ enum {
     LENGTH_BITS = 23,
     SEGMENT_BITS = 14, /* records come in pieces of 16384, so that growing moves none */
     SEGMENT = 1 << SEGMENT_BITS,
+    AHEAD = 16,
     KIND_GAP = 2 /* bytes of a pack that no blob owns */
 };
 #define LENGTH_MASK ((UINT64_C(1) << LENGTH_BITS) - 1)
@@ -211,6 +212,9 @@ static vmb_code grow_slots(vmbi_restic_index *x, size_t want, vmb_error **err)
         x->number_bits++;
     }
     for (i = 0; i < x->records; i++) {
+        if (i + AHEAD < x->records) { /* slots lie anywhere: have them fetched in time */
+            __builtin_prefetch(&x->slots[home_of(x, hash_of(record_at(x, i + AHEAD)))], 1);
+        }
         if (read_record(x, i).kind != KIND_GAP) {
             put_slot(x, i);
         }
