@@ -36,6 +36,8 @@ bool vmbi_parse_u64(const char *s, size_t len, uint64_t *out);
 bool vmbi_parse_bool(const char *s, bool *out);
 /* Length (1 to 4) of the UTF-8 sequence at s, len >= 1; 0 when invalid. */
 size_t vmbi_utf8_sequence(const char *s, size_t len);
+/* Writes a code point (at most 0x10ffff); returns the number of bytes, 1 to 4. */
+size_t vmbi_utf8_encode(uint32_t c, char out[4]);
 /* Valid UTF-8 (no surrogates, no overlong forms)? */
 bool vmbi_utf8_valid(const char *s, size_t len);
 /* Makes text of unknown origin printable, in place: bytes that are no UTF-8 become '?', control

@@ -6,30 +6,6 @@
 #include "codec/jscan.h"
 #include "codec/jscan_text.h"
 
-static size_t put_utf8(uint32_t c, char *out)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 63));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 63));
-        out[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 63));
-    out[2] = (char)(0x80 | (c >> 6 & 63));
-    out[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-
 /* A \u escape, with its second half when it is a surrogate; NULL when malformed or NUL. */
 static const char *decode_u(const char *p, const char *end, uint32_t *c)
 {
@@ -101,7 +77,7 @@ bool vmbi_jscan_string(vmbi_slice raw, char *out, size_t size)
         if (*q != '\\' || (p = decode_escape(q, end, &c)) == NULL) {
             return false;
         }
-        run = put_utf8(c, utf8);
+        run = vmbi_utf8_encode(c, utf8);
         if (run >= size - n) {
             return false;
         }

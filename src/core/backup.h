@@ -64,7 +64,6 @@ typedef struct vmbi_backup {
     vmbi_volume **volumes;
     size_t n_volumes;
     size_t failed_open; /* volumes that have failed and whose snapshot is not given up yet */
-    vmbi_map volume_index; /* "ns/claim" -> vmbi_volume, borrowed */
 
     vmbi_freeze *freezes;
     size_t n_freezes;
@@ -72,7 +71,6 @@ typedef struct vmbi_backup {
     int64_t hooks_failed;
     int64_t snapshots_attempted;
     int64_t snapshots_completed;
-    int64_t operations_failed;
     int64_t start_unix_ns;
     int64_t completion_unix_ns;
     bool keep; /* failed, but files and snapshots may belong to a backup that is listed */

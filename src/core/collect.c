@@ -10,7 +10,6 @@
 #include "base/strs.h"
 #include "codec/digest.h"
 #include "core/action.h"
-#include "model/selector.h"
 
 enum { MAX_NAMESPACES = 1000000 };
 
@@ -107,7 +106,6 @@ typedef struct list_pass {
     vmbi_backup *b;
     const vmbi_resource *res;
     bool as_block; /* actions, hooks or volumes may concern it */
-    const vmb_selector *selector; /* checked here when the list was not filtered; NULL: none */
     int64_t until_check;
     vmb_code failed; /* what ended the list from here, should the provider not hand it on */
 } list_pass;

@@ -573,7 +573,6 @@ vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err)
         .start_unix_ns = vmbi_unix_ns(),
         .used_namespaces = VMBI_MAP_INIT(NULL),
         .used_resources = VMBI_MAP_INIT(NULL),
-        .volume_index = VMBI_MAP_INIT(NULL),
     };
     b.job.limits.cancel = run->cancel;
     const char *phase = "Failed";

@@ -30,12 +30,6 @@ static void free_volume(vmbi_volume *v)
     vmbi_free(v);
 }
 
-static vmb_code index_key(const char *ns, const char *claim, vmbi_buf *key, vmb_error **err)
-{
-    vmbi_buf_addf(key, "%s/%s", ns, claim);
-    return vmbi_buf_check(key, err, "claim");
-}
-
 static vmb_code new_volume(vmbi_backup *b, const vmbi_json *claim, const vmbi_json *pv,
                            vmbi_volume **out, vmb_error **err)
 {
@@ -43,10 +37,8 @@ static vmb_code new_volume(vmbi_backup *b, const vmbi_json *claim, const vmbi_js
         return vmbi_fail(err, VMB_E_LIMIT, "more than %d volumes", MAX_VOLUMES);
     }
     const char *pv_name = vmbi_json_path_str(claim, "spec.volumeName");
-    vmbi_buf key = VMBI_BUF_INIT(1024);
     vmbi_volume *v = vmbi_zalloc(sizeof(*v));
     vmbi_volume **list = vmbi_realloc_array(b->volumes, b->n_volumes + 1, sizeof(*list));
-    vmb_code rc = VMB_OK;
     if (list != NULL) {
         b->volumes = list;
     }
@@ -67,14 +59,9 @@ static vmb_code new_volume(vmbi_backup *b, const vmbi_json *claim, const vmbi_js
         ok = ok && vmbi_json_set(v->pv_info, "labels",
                                  labels != NULL ? vmbi_json_copy(labels) : vmbi_json_null());
     }
-    rc = ok ? index_key(v->ns, v->claim, &key, err) : vmbi_fail_nomem(err);
-    if (rc == VMB_OK) {
-        rc = vmbi_map_set(&b->volume_index, key.data, v, err);
-    }
-    vmbi_buf_free(&key);
-    if (rc != VMB_OK) {
+    if (!ok) {
         free_volume(v);
-        return rc;
+        return vmbi_fail_nomem(err);
     }
     b->volumes[b->n_volumes++] = v;
     *out = v;
@@ -610,7 +597,6 @@ void vmbi_volumes_done(vmbi_backup *b)
         free_volume(b->volumes[i]);
     }
     vmbi_free(b->volumes);
-    vmbi_map_free(&b->volume_index);
     b->volumes = NULL;
     b->n_volumes = 0;
 }

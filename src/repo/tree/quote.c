@@ -84,30 +84,6 @@ static int hex_digit(char c)
     return vmbi_is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static size_t encode(uint32_t c, char out[4])
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (c & 0x3f));
-    return 4;
-}
-
 /* One escape behind its backslash; returns the bytes read, 0 when malformed. */
 static size_t unescape(const char *s, size_t len, char out[4], size_t *n)
 {
@@ -141,7 +117,7 @@ static size_t unescape(const char *s, size_t len, char out[4], size_t *n)
         *n = 1;
         return v > 0xff ? 0 : skip + digits;
     }
-    *n = encode(v, out);
+    *n = vmbi_utf8_encode(v, out);
     return v > 0x10ffff || (v >= 0xd800 && v < 0xe000) ? 0 : skip + digits;
 }
 
