@@ -536,13 +536,19 @@ def test_killed_writers_leave_a_good_repository(bench):
     repo = bench.our_repo(PROBE_PACK_MIB="4")
     rng = random.Random(11)
     kills = 0
-    for i in range(16):
+    length = None  # of a whole backup here and now: kills fall into it on any machine
+    for i in range(17):
         with open(os.path.join(bench.source, "random"), "wb") as f:
             f.write(rng.randbytes(20 << 20))
+        start = time.monotonic()
         p = subprocess.Popen([bench.probe_path, repo, "", "backup", str(300000 + i), *bench.paths()],
                              env=dict(os.environ, PROBE_PASSWORD=PASSWORD, PROBE_PACK_MIB="4"),
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.25, 1.2))
+        if length is None:
+            want(p.wait(60) == 0, "the writer that is left alone failed")
+            length = time.monotonic() - start
+            continue
+        time.sleep(rng.uniform(0, length))
         p.kill()
         kills += p.wait(20) != 0
         bench.probe(repo, "unlock", "stale")
