@@ -19,7 +19,7 @@ MAY_INCLUDE = {
     "repo": {"codec", "base"},
     "core": {"model", "codec", "base"},
     "providers": {"kube", "repo", "net", "codec", "base"},
-    "api": {"core", "model", "codec", "base"},
+    "api": {"core", "repo", "model", "codec", "base"},
 }
 # The one header through which api/ composes the built-in providers.
 COMPOSITION = "providers/builtin.h"
