@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file spec.h
- * @brief A Backup resource (velero.io/v1): parse, inspect, change, validate, print.
+ * @brief A Backup or Restore resource (velero.io/v1): parse, inspect, change, validate, print.
  *
- * Fields are addressed by their path in the resource as Velero 1.18 names it: "metadata.name",
+ * `kind` tells which of the two a spec is, and with that which fields it knows. Fields are addressed by their path in the resource as Velero 1.18 names it: "metadata.name",
  * "spec.includedNamespaces", "spec.hooks.resources[0].pre[0].exec.command". Velero's and OADP's
  * older names (defaultVolumesToRestic) are accepted on input. A spec is not thread-safe.
  */
@@ -22,8 +22,17 @@ extern "C" {
  */
 VMB_API vmb_code vmb_spec_new(const char *name, vmb_spec **out, vmb_error **err);
 /**
- * Parses a Backup from YAML or JSON (one document). Only the syntax is checked here; use
- * vmb_spec_validate() for the content.
+ * Creates an empty Restore with apiVersion, kind and the given names.
+ * @param name   metadata.name; NULL leaves it unset
+ * @param backup spec.backupName; NULL leaves it unset (use spec.scheduleName then)
+ */
+VMB_API vmb_code vmb_spec_new_restore(const char *name, const char *backup, vmb_spec **out,
+                                      vmb_error **err);
+/** "Backup" or "Restore", by the field kind; any other kind counts as a Backup. Static. */
+VMB_API const char *vmb_spec_kind(const vmb_spec *spec);
+/**
+ * Parses a Backup or Restore from YAML or JSON (one document). Only the syntax is checked here;
+ * use vmb_spec_validate() for the content.
  * @param doc,len the text; at most 4 MiB, nesting at most 64
  * @param source  what to call the document in messages (a file name); NULL = "backup"
  * @return VMB_OK, VMB_E_ARG, VMB_E_PARSE (message has line, column and, for known mistakes, the

@@ -9,6 +9,7 @@
 #include "codec/duration.h"
 #include "model/backup.h"
 #include "model/fields.h"
+#include "model/restore.h"
 
 enum { VALUE_MAX_BYTES = 1024 * 1024 };
 
@@ -37,6 +38,24 @@ vmb_code vmb_spec_new(const char *name, vmb_spec **out, vmb_error **err)
         return VMB_E_ARG;
     }
     return vmbi_spec_new(name, out, err);
+}
+
+vmb_code vmb_spec_new_restore(const char *name, const char *backup, vmb_spec **out, vmb_error **err)
+{
+    if (out == NULL) {
+        return missing(err, "vmb_spec_new_restore");
+    }
+    *out = NULL;
+    if ((name != NULL && check_utf8(name, "vmb_spec_new_restore: name", err) != VMB_OK) ||
+        (backup != NULL && check_utf8(backup, "vmb_spec_new_restore: backup", err) != VMB_OK)) {
+        return VMB_E_ARG;
+    }
+    return vmbi_spec_new_restore(name, backup, out, err);
+}
+
+const char *vmb_spec_kind(const vmb_spec *spec)
+{
+    return spec != NULL ? vmbi_spec_kind(spec) : "";
 }
 
 vmb_code vmb_spec_parse(const char *doc, size_t len, const char *source, vmb_spec **out,
@@ -71,7 +90,7 @@ vmb_code vmb_spec_validate(const vmb_spec *spec, char **report, size_t *report_l
     if (spec == NULL) {
         return missing(err, "vmb_spec_validate");
     }
-    code = vmbi_backup_validate(spec, &problems, err);
+    code = vmbi_spec_validate(spec, &problems, err);
     if (code == VMB_OK && report != NULL) {
         code = vmbi_problems_to_json(&problems, report, report_len, err);
     }
@@ -221,10 +240,11 @@ vmb_code vmb_spec_get_json(const vmb_spec *spec, const char *path, char **out, s
 
 /* Does the field at the path take values of the type? A setter of the wrong type is a mistake in
  * the program, not in its data. */
-static vmb_code check_type(const char *path, vmbi_field_type type, vmb_error **err)
+static vmb_code check_type(const vmb_spec *spec, const char *path, vmbi_field_type type,
+                           vmb_error **err)
 {
     vmbi_path p;
-    vmb_code code = vmbi_path_parse(path, &p, err);
+    vmb_code code = vmbi_path_parse_in(vmbi_spec_fields(spec), path, &p, err);
 
     if (code != VMB_OK) {
         return code;
@@ -244,7 +264,7 @@ vmb_code vmb_spec_set_string(vmb_spec *spec, const char *path, const char *value
     if (spec == NULL || path == NULL || value == NULL) {
         return missing(err, "vmb_spec_set_string");
     }
-    code = check_type(path, VMBI_FIELD_STRING, err);
+    code = check_type(spec, path, VMBI_FIELD_STRING, err);
     if (code == VMB_OK) {
         code = check_utf8(value, path, err);
     }
@@ -258,7 +278,7 @@ vmb_code vmb_spec_set_bool(vmb_spec *spec, const char *path, int32_t value, vmb_
     if (spec == NULL || path == NULL) {
         return missing(err, "vmb_spec_set_bool");
     }
-    code = check_type(path, VMBI_FIELD_BOOL, err);
+    code = check_type(spec, path, VMBI_FIELD_BOOL, err);
     return code == VMB_OK ? vmbi_spec_set(spec, path, vmbi_json_boolean(value != 0), err) : code;
 }
 
@@ -269,7 +289,7 @@ vmb_code vmb_spec_set_int(vmb_spec *spec, const char *path, int64_t value, vmb_e
     if (spec == NULL || path == NULL) {
         return missing(err, "vmb_spec_set_int");
     }
-    code = check_type(path, VMBI_FIELD_INT, err);
+    code = check_type(spec, path, VMBI_FIELD_INT, err);
     return code == VMB_OK ? vmbi_spec_set(spec, path, vmbi_json_integer(value), err) : code;
 }
 
@@ -284,7 +304,7 @@ vmb_code vmb_spec_set_duration_ns(vmb_spec *spec, const char *path, int64_t valu
     if (value < 0) {
         return vmbi_fail(err, VMB_E_ARG, "field \"%s\": a duration cannot be negative", path);
     }
-    code = check_type(path, VMBI_FIELD_DURATION, err);
+    code = check_type(spec, path, VMBI_FIELD_DURATION, err);
     if (code != VMB_OK) {
         return code;
     }
@@ -328,7 +348,7 @@ vmb_code vmb_spec_set_json(vmb_spec *spec, const char *path, const char *doc, si
     if (spec == NULL || path == NULL || doc == NULL) {
         return missing(err, "vmb_spec_set_json");
     }
-    code = vmbi_path_parse(path, &p, err);
+    code = vmbi_path_parse_in(vmbi_spec_fields(spec), path, &p, err);
     if (code != VMB_OK) {
         return code;
     }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "codec/duration.h"
 #include "model/doc_hint.h"
+#include "model/fields.h"
 
 struct vmbi_spec_text {
     atomic_uint refs;
@@ -100,7 +101,7 @@ static vmb_code parse_into(vmb_spec *spec, const char *doc, size_t len, vmb_erro
         return code;
     }
     if (!vmbi_json_is_object(spec->root)) {
-        return vmbi_fail(err, VMB_E_PARSE, "%s: a Backup is an object, this is %s", spec->source,
+        return vmbi_fail(err, VMB_E_PARSE, "%s: a resource is an object, this is %s", spec->source,
                          vmbi_json_type_name(spec->root));
     }
     spec->places = spec->text->places;
@@ -175,6 +176,23 @@ vmb_code vmbi_spec_clone(const vmb_spec *spec, vmb_spec **out, vmb_error **err)
 const vmbi_json *vmbi_spec_root(const vmb_spec *spec)
 {
     return spec->root;
+}
+
+bool vmbi_spec_is_restore(const vmb_spec *spec)
+{
+    const char *kind = vmbi_json_get_str(spec->root, "kind");
+
+    return kind != NULL && strcmp(kind, "Restore") == 0;
+}
+
+const char *vmbi_spec_kind(const vmb_spec *spec)
+{
+    return vmbi_spec_is_restore(spec) ? "Restore" : "Backup";
+}
+
+const vmbi_field *vmbi_spec_fields(const vmb_spec *spec)
+{
+    return vmbi_spec_is_restore(spec) ? &vmbi_restore_fields : &vmbi_backup_fields;
 }
 
 const vmbi_problems *vmbi_spec_notes(const vmb_spec *spec)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Backup resource behind vmb_spec: a tree with the places of its values. */
+/* The resource behind vmb_spec, a Backup or a Restore: a tree with the places of its values. What
+ * only Restores have is in restore.h. */
 #ifndef VMBI_MODEL_BACKUP_H
 #define VMBI_MODEL_BACKUP_H
 
@@ -13,7 +14,7 @@
 typedef struct vmbi_spec_text vmbi_spec_text;
 
 struct vmb_spec {
-    vmbi_json *root;              /* the Backup object */
+    vmbi_json *root;              /* the Backup or Restore object */
     vmbi_spec_text *text;         /* NULL when not from text */
     const vmbi_positions *places; /* of text, borrowed; NULL when not from text */
     char *source;                 /* name in messages, never NULL */
@@ -32,6 +33,11 @@ vmb_code vmbi_spec_clone(const vmb_spec *spec, vmb_spec **out, vmb_error **err);
 void vmbi_spec_free(vmb_spec *spec);
 
 const vmbi_json *vmbi_spec_root(const vmb_spec *spec);
+/* "Backup" or "Restore", by `kind`; anything else counts as a Backup. */
+const char *vmbi_spec_kind(const vmb_spec *spec);
+bool vmbi_spec_is_restore(const vmb_spec *spec);
+struct vmbi_field;
+const struct vmbi_field *vmbi_spec_fields(const vmb_spec *spec);
 /* What was noticed while reading the text (look-alike characters …); NULL when nothing. */
 const vmbi_problems *vmbi_spec_notes(const vmb_spec *spec);
 const char *vmbi_spec_name(const vmb_spec *spec); /* metadata.name; "" when unset. Borrowed. */
@@ -47,7 +53,9 @@ vmb_code vmbi_backup_defaulted(const vmbi_json *backup, const char *default_stor
 int64_t vmbi_backup_duration_ns(const vmbi_json *spec, const char *field, int64_t dflt);
 
 /* Every problem; see vmb_spec_validate(). VMB_OK also with problems (look at p->errors);
- * VMB_E_NOMEM. Names, places and remedies are set. */
+ * VMB_E_NOMEM. Names, places and remedies are set. The first one is for the kind that the spec
+ * has, the second one expects a Backup. */
+vmb_code vmbi_spec_validate(const vmb_spec *spec, vmbi_problems *p, vmb_error **err);
 vmb_code vmbi_backup_validate(const vmb_spec *spec, vmbi_problems *p, vmb_error **err);
 
 /* Path-addressed access; see spec.h. */

@@ -134,6 +134,93 @@ static const vmbi_field backup_fields[] = {
 
 const vmbi_field vmbi_backup_fields = {"", VMBI_FIELD_OBJECT, 0, backup_fields};
 
+/* ---- Restore ------------------------------------------------------------------------------- */
+
+static const vmbi_field restore_exec_fields[] = {
+    {"container", VMBI_FIELD_STRING, 0, NULL},
+    {"command", VMBI_FIELD_STRINGS, R, NULL},
+    {"onError", VMBI_FIELD_STRING, 0, NULL},
+    {"execTimeout", VMBI_FIELD_DURATION, 0, NULL},
+    {"waitTimeout", VMBI_FIELD_DURATION, 0, NULL},
+    {"waitForReady", VMBI_FIELD_BOOL, N, NULL},
+    END,
+};
+
+static const vmbi_field restore_init_fields[] = {
+    {"initContainers", VMBI_FIELD_ANY, 0, NULL},
+    {"timeout", VMBI_FIELD_DURATION, 0, NULL},
+    END,
+};
+
+static const vmbi_field restore_hook_fields[] = {
+    {"exec", VMBI_FIELD_OBJECT, 0, restore_exec_fields},
+    {"init", VMBI_FIELD_OBJECT, 0, restore_init_fields},
+    END,
+};
+
+static const vmbi_field restore_hook_entry_fields[] = {
+    {"name", VMBI_FIELD_STRING, R, NULL},
+    {"includedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
+    {"excludedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
+    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
+    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
+    {"labelSelector", VMBI_FIELD_OBJECT, N, selector_fields},
+    {"postHooks", VMBI_FIELD_OBJECTS, 0, restore_hook_fields},
+    END,
+};
+
+static const vmbi_field restore_hooks_fields[] = {
+    {"resources", VMBI_FIELD_OBJECTS, 0, restore_hook_entry_fields},
+    END,
+};
+
+static const vmbi_field restore_status_fields[] = {
+    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
+    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
+    END,
+};
+
+static const vmbi_field downloader_fields[] = {
+    {"writeSparseFiles", VMBI_FIELD_BOOL, N, NULL},
+    {"parallelFilesDownload", VMBI_FIELD_INT, 0, NULL},
+    END,
+};
+
+static const vmbi_field restore_spec_fields[] = {
+    {"backupName", VMBI_FIELD_STRING, 0, NULL},
+    {"scheduleName", VMBI_FIELD_STRING, 0, NULL},
+    {"includedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
+    {"excludedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
+    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
+    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
+    {"namespaceMapping", VMBI_FIELD_MAP, 0, NULL},
+    {"labelSelector", VMBI_FIELD_OBJECT, N, selector_fields},
+    {"orLabelSelectors", VMBI_FIELD_OBJECTS, N, selector_fields},
+    {"restorePVs", VMBI_FIELD_BOOL, N, NULL},
+    {"restoreStatus", VMBI_FIELD_OBJECT, N, restore_status_fields},
+    {"preserveNodePorts", VMBI_FIELD_BOOL, N, NULL},
+    {"includeClusterResources", VMBI_FIELD_BOOL, N, NULL},
+    {"hooks", VMBI_FIELD_OBJECT, 0, restore_hooks_fields},
+    {"existingResourcePolicy", VMBI_FIELD_STRING, N, NULL},
+    {"itemOperationTimeout", VMBI_FIELD_DURATION, 0, NULL},
+    {"resourceModifier", VMBI_FIELD_OBJECT, N, policy_fields},
+    {"uploaderConfig", VMBI_FIELD_OBJECT, N, downloader_fields},
+    END,
+};
+
+static const vmbi_field restore_fields[] = {
+    {"apiVersion", VMBI_FIELD_STRING, R, NULL},
+    {"kind", VMBI_FIELD_STRING, R, NULL},
+    {"metadata", VMBI_FIELD_OBJECT, R, metadata_fields},
+    {"spec", VMBI_FIELD_OBJECT, R, restore_spec_fields},
+    {"status", VMBI_FIELD_ANY, N, NULL},
+    END,
+};
+
+const vmbi_field vmbi_restore_fields = {"", VMBI_FIELD_OBJECT, 0, restore_fields};
+
+/* ---- look-ups ------------------------------------------------------------------------------ */
+
 const vmbi_field *vmbi_fields_find(const vmbi_field *members, const char *name)
 {
     for (; members != NULL && members->name != NULL; members++) {

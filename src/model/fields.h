@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every field of a Backup (Velero 1.18, config/crd/v1/bases/velero.io_backups.yaml, and OADP's
- * older names), and paths that address them. */
+/* Every field of a Backup and of a Restore (Velero 1.18, config/crd/v1/bases/velero.io_backups.yaml
+ * and …_restores.yaml, and OADP's older names), and paths that address them. */
 #ifndef VMBI_MODEL_FIELDS_H
 #define VMBI_MODEL_FIELDS_H
 
@@ -29,8 +29,9 @@ typedef struct vmbi_field {
     const struct vmbi_field *members; /* of OBJECT and OBJECTS */
 } vmbi_field;
 
-/* The whole resource, as a field of type OBJECT. */
+/* The whole resources, as fields of type OBJECT. */
 extern const vmbi_field vmbi_backup_fields;
+extern const vmbi_field vmbi_restore_fields;
 
 const vmbi_field *vmbi_fields_find(const vmbi_field *members, const char *name);
 /* The field whose name is nearest to a misspelt one; NULL when none is near. */
@@ -54,7 +55,9 @@ typedef struct vmbi_path {
 
 /* Parses "spec.hooks.resources[0].pre[0].exec.command" and checks it against the table. Entries of
  * maps: metadata.labels["velero.io/x"] or metadata.labels.velero.io/x. VMB_E_ARG with the nearest
- * known field for anything unknown. */
+ * known field for anything unknown. The table is that of `root`; the plain one is a Backup's. */
+vmb_code vmbi_path_parse_in(const vmbi_field *root, const char *path, vmbi_path *out,
+                            vmb_error **err);
 vmb_code vmbi_path_parse(const char *path, vmbi_path *out, vmb_error **err);
 
 #endif

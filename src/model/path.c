@@ -141,14 +141,15 @@ static vmb_code read_steps(path_reader *r)
     }
 }
 
-vmb_code vmbi_path_parse(const char *path, vmbi_path *out, vmb_error **err)
+vmb_code vmbi_path_parse_in(const vmbi_field *root, const char *path, vmbi_path *out,
+                            vmb_error **err)
 {
     size_t len = strlen(path);
     path_reader r = {.path = path,
                      .out = out,
                      .p = out->text,
-                     .type = vmbi_backup_fields.type,
-                     .members = vmbi_backup_fields.members,
+                     .type = root->type,
+                     .members = root->members,
                      .err = err};
 
     if (len >= sizeof(out->text)) {
@@ -158,4 +159,9 @@ vmb_code vmbi_path_parse(const char *path, vmbi_path *out, vmb_error **err)
     memcpy(out->text, path, len + 1);
     out->n = 0;
     return read_steps(&r);
+}
+
+vmb_code vmbi_path_parse(const char *path, vmbi_path *out, vmb_error **err)
+{
+    return vmbi_path_parse_in(&vmbi_backup_fields, path, out, err);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and changing fields of a Backup by their paths. */
+/* Reading and changing fields of a resource by their paths. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -17,7 +17,7 @@ vmb_code vmbi_spec_get(const vmb_spec *spec, const char *path, const vmbi_json *
 {
     const vmbi_json *v = spec->root;
     vmbi_path p;
-    vmb_code code = vmbi_path_parse(path, &p, err);
+    vmb_code code = vmbi_path_parse_in(vmbi_spec_fields(spec), path, &p, err);
 
     if (code != VMB_OK) {
         return code;
@@ -94,7 +94,7 @@ static vmb_code set_at(vmb_spec *spec, const char *path, vmbi_json *value, vmb_e
 {
     vmbi_json *parent = NULL;
     vmbi_path p;
-    vmb_code code = vmbi_path_parse(path, &p, err);
+    vmb_code code = vmbi_path_parse_in(vmbi_spec_fields(spec), path, &p, err);
 
     if (code == VMB_OK) {
         code = descend(spec, &p, p.n - 1, path, &parent, err);
@@ -122,7 +122,7 @@ vmb_code vmbi_spec_append(vmb_spec *spec, const char *path, const char *value, v
     vmbi_json *parent = NULL;
     vmbi_json *list;
     vmbi_path p;
-    vmb_code code = vmbi_path_parse(path, &p, err);
+    vmb_code code = vmbi_path_parse_in(vmbi_spec_fields(spec), path, &p, err);
 
     if (code == VMB_OK && p.type != VMBI_FIELD_STRINGS && p.type != VMBI_FIELD_ANY) {
         code = vmbi_fail(err, VMB_E_ARG, "field \"%s\": takes %s, not a list of strings", path,
@@ -156,7 +156,7 @@ vmb_code vmbi_spec_set_entry(vmb_spec *spec, const char *path, const char *key, 
 {
     vmbi_json *map = NULL;
     vmbi_path p;
-    vmb_code code = vmbi_path_parse(path, &p, err);
+    vmb_code code = vmbi_path_parse_in(vmbi_spec_fields(spec), path, &p, err);
 
     if (code == VMB_OK && p.type != VMBI_FIELD_MAP) {
         code = vmbi_fail(err, VMB_E_ARG, "field \"%s\": takes %s, not a map of strings", path,
@@ -179,7 +179,7 @@ vmb_code vmbi_spec_unset(vmb_spec *spec, const char *path, vmb_error **err)
 {
     vmbi_json *v = spec->root;
     vmbi_path p;
-    vmb_code code = vmbi_path_parse(path, &p, err);
+    vmb_code code = vmbi_path_parse_in(vmbi_spec_fields(spec), path, &p, err);
 
     if (code != VMB_OK) {
         return code;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Validation of a Backup: types, unknown members and missing ones, by the table of fields.
+/* Validation of a Backup or Restore: types, unknown members and missing ones, by the table of fields.
  *
  * An unknown member of spec is an error. Kubernetes drops such members, which for a backup means
  * that a misspelt filter is ignored without a word. Unknown members of metadata are warned about.
@@ -153,12 +153,12 @@ static void wrong_type(vmbi_checker *c, const vmbi_json *v, vmbi_field_type want
 /* ---- members ------------------------------------------------------------------------------- */
 
 /* "metadata.labels.velero.io/x" written as one key at the top level: shows it nested. */
-static bool dotted_remedy(const char *key, char *out, size_t size)
+static bool dotted_remedy(const vmbi_field *root, const char *key, char *out, size_t size)
 {
     vmbi_path path;
     size_t used = 0;
 
-    if (strchr(key, '.') == NULL || vmbi_path_parse(key, &path, NULL) != VMB_OK) {
+    if (strchr(key, '.') == NULL || vmbi_path_parse_in(root, key, &path, NULL) != VMB_OK) {
         return false;
     }
     used = (size_t)snprintf(out, size, "write it nested, each name on a line of its own:");
@@ -174,13 +174,13 @@ static bool dotted_remedy(const char *key, char *out, size_t size)
 
 static void unknown_member(vmbi_checker *c, const char *key, const vmbi_field *members)
 {
-    const vmbi_field *spec = vmbi_fields_find(vmbi_backup_fields.members, "spec");
+    const vmbi_field *spec = vmbi_fields_find(c->root->members, "spec");
     const char *nearest = vmbi_fields_nearest(members, key);
-    bool top = members == vmbi_backup_fields.members;
+    bool top = members == c->root->members;
     bool in_metadata = vmbi_starts_with(c->path, "metadata.");
     char remedy[512] = "";
 
-    if (top && dotted_remedy(key, remedy, sizeof(remedy))) {
+    if (top && dotted_remedy(c->root, key, remedy, sizeof(remedy))) {
         /* said already */
     } else if (top && vmbi_fields_find(spec->members, key) != NULL) {
         (void)snprintf(remedy, sizeof(remedy), "it belongs below spec: indent it");
@@ -320,39 +320,59 @@ static void check_head(vmbi_checker *c, const vmbi_json *root)
 {
     const char *version = vmbi_json_get_str(root, "apiVersion");
     const char *kind = vmbi_json_get_str(root, "kind");
+    char remedy[32];
     size_t mark;
 
     if (version != NULL && strcmp(version, "velero.io/v1") != 0) {
         mark = vmbi_check_enter(c, "apiVersion");
-        vmbi_check_error(c, "write velero.io/v1", "\"%.80s\" is not the version of a Backup",
-                         version);
+        vmbi_check_error(c, "write velero.io/v1", "\"%.80s\" is not the version of a %s", version,
+                         c->kind);
         vmbi_check_leave(c, mark);
     }
-    if (kind != NULL && strcmp(kind, "Backup") != 0) {
+    if (kind != NULL && strcmp(kind, c->kind) != 0) {
         mark = vmbi_check_enter(c, "kind");
-        vmbi_check_error(c, "write Backup", "\"%.80s\" is not a Backup", kind);
+        (void)snprintf(remedy, sizeof(remedy), "write %s", c->kind);
+        vmbi_check_error(c, remedy, "\"%.80s\" is not a %s", kind, c->kind);
         vmbi_check_leave(c, mark);
     }
 }
 
-vmb_code vmbi_backup_validate(const vmb_spec *spec, vmbi_problems *p, vmb_error **err)
+static vmb_code validate(const vmb_spec *spec, bool restore, vmbi_problems *p, vmb_error **err)
 {
-    vmbi_checker c = {.p = p};
+    vmbi_checker c = {
+        .p = p,
+        .root = restore ? &vmbi_restore_fields : &vmbi_backup_fields,
+        .kind = restore ? "Restore" : "Backup",
+    };
     const vmbi_json *content = vmbi_json_get(spec->root, "spec");
 
     p->places = spec->places;
     add_notes(&c, vmbi_spec_notes(spec));
-    vmbi_check_type(&c, spec->root, &vmbi_backup_fields);
+    vmbi_check_type(&c, spec->root, c.root);
     check_head(&c, spec->root);
     vmbi_check_metadata(&c, spec->root);
     if (vmbi_json_is_object(content)) {
         size_t mark = vmbi_check_enter(&c, "spec");
 
-        vmbi_check_spec(&c, content);
-        vmbi_check_hooks(&c, content);
+        if (restore) {
+            vmbi_check_restore(&c, content);
+        } else {
+            vmbi_check_spec(&c, content);
+            vmbi_check_hooks(&c, content);
+        }
         vmbi_check_leave(&c, mark);
     }
     p->places = NULL;
     vmbi_problems_sort(p);
     return p->status == VMB_E_NOMEM ? vmbi_fail_nomem(err) : VMB_OK;
+}
+
+vmb_code vmbi_spec_validate(const vmb_spec *spec, vmbi_problems *p, vmb_error **err)
+{
+    return validate(spec, vmbi_spec_is_restore(spec), p, err);
+}
+
+vmb_code vmbi_backup_validate(const vmb_spec *spec, vmbi_problems *p, vmb_error **err)
+{
+    return validate(spec, false, p, err);
 }

@@ -36,7 +36,7 @@ static void check_command(vmbi_checker *c, const vmbi_json *exec)
     vmbi_check_leave(c, mark);
 }
 
-static void check_exec(vmbi_checker *c, const vmbi_json *exec)
+void vmbi_check_hook_exec(vmbi_checker *c, const vmbi_json *exec)
 {
     const char *on_error = vmbi_json_get_str(exec, "onError");
     size_t mark = vmbi_check_enter(c, "onError");
@@ -61,7 +61,7 @@ static void check_list(vmbi_checker *c, const vmbi_json *entry, const char *fiel
         size_t inner = vmbi_check_enter_index(c, i);
 
         (void)vmbi_check_enter(c, "exec");
-        check_exec(c, vmbi_json_get(vmbi_json_at(list, i), "exec"));
+        vmbi_check_hook_exec(c, vmbi_json_get(vmbi_json_at(list, i), "exec"));
         vmbi_check_leave(c, inner);
     }
     vmbi_check_leave(c, mark);
@@ -118,6 +118,18 @@ static void check_resources(vmbi_checker *c, const vmbi_json *entry)
     vmbi_check_leave(c, mark);
 }
 
+void vmbi_check_hook_filters(vmbi_checker *c, const vmbi_json *entry)
+{
+    size_t mark;
+
+    check_namespaces(c, entry, "includedNamespaces");
+    check_namespaces(c, entry, "excludedNamespaces");
+    check_resources(c, entry);
+    mark = vmbi_check_enter(c, "labelSelector");
+    vmbi_check_selector(c, vmbi_json_get(entry, "labelSelector"));
+    vmbi_check_leave(c, mark);
+}
+
 static void check_entry(vmbi_checker *c, const vmbi_json *entry)
 {
     const char *name = vmbi_json_get_str(entry, "name");
@@ -128,12 +140,7 @@ static void check_entry(vmbi_checker *c, const vmbi_json *entry)
         vmbi_check_warning(c, vmbi_value_hint(name), "\"%.80s\" is a poor name for a hook", name);
         vmbi_check_leave(c, mark);
     }
-    check_namespaces(c, entry, "includedNamespaces");
-    check_namespaces(c, entry, "excludedNamespaces");
-    check_resources(c, entry);
-    mark = vmbi_check_enter(c, "labelSelector");
-    vmbi_check_selector(c, vmbi_json_get(entry, "labelSelector"));
-    vmbi_check_leave(c, mark);
+    vmbi_check_hook_filters(c, entry);
     check_list(c, entry, "pre");
     check_list(c, entry, "post");
     if (vmbi_json_is_object(entry) && vmbi_json_get(entry, "pre") == NULL &&

@@ -54,8 +54,8 @@ static void check_annotations(vmbi_checker *c, const vmbi_json *annotations)
     }
 }
 
-static void check_name(vmbi_checker *c, const vmbi_json *parent, const char *field,
-                       const char *what)
+void vmbi_check_name(vmbi_checker *c, const vmbi_json *parent, const char *field,
+                     const char *what)
 {
     const char *name = vmbi_json_get_str(parent, field);
 
@@ -90,10 +90,12 @@ void vmbi_check_metadata(vmbi_checker *c, const vmbi_json *root)
 {
     const vmbi_json *metadata = vmbi_json_get(root, "metadata");
     const char *ns = vmbi_json_get_str(metadata, "namespace");
+    char what[32];
     size_t mark = vmbi_check_enter(c, "metadata");
     size_t inner;
 
-    check_name(c, metadata, "name", "name of a Backup");
+    (void)snprintf(what, sizeof(what), "name of a %s", c->kind);
+    vmbi_check_name(c, metadata, "name", what);
     if (ns != NULL && !vmbi_dns_label_ok(ns, strlen(ns))) {
         inner = vmbi_check_enter(c, "namespace");
         bad_value(c, ns, "namespace",
@@ -282,14 +284,33 @@ static const char *first_used(const vmbi_json *spec, const char *const *fields)
     return NULL;
 }
 
+void vmbi_check_namespaces(vmbi_checker *c, const vmbi_json *spec)
+{
+    check_pair(c, spec, "includedNamespaces", "excludedNamespaces", false);
+    check_namespaces(c, spec, "includedNamespaces");
+    check_namespaces(c, spec, "excludedNamespaces");
+}
+
+void vmbi_check_resource_pair(vmbi_checker *c, const vmbi_json *parent, const char *in_field,
+                              const char *ex_field)
+{
+    size_t mark;
+
+    check_pair(c, parent, in_field, ex_field, false);
+    mark = vmbi_check_enter(c, in_field);
+    vmbi_check_resource_names(c, vmbi_json_get(parent, in_field));
+    vmbi_check_leave(c, mark);
+    mark = vmbi_check_enter(c, ex_field);
+    vmbi_check_resource_names(c, vmbi_json_get(parent, ex_field));
+    vmbi_check_leave(c, mark);
+}
+
 static void check_filters(vmbi_checker *c, const vmbi_json *spec)
 {
     const char *old_used = first_used(spec, old_filters);
     const char *new_used = first_used(spec, new_filters);
 
-    check_pair(c, spec, "includedNamespaces", "excludedNamespaces", false);
-    check_namespaces(c, spec, "includedNamespaces");
-    check_namespaces(c, spec, "excludedNamespaces");
+    vmbi_check_namespaces(c, spec);
     check_pair(c, spec, "includedResources", "excludedResources", false);
     check_pair(c, spec, new_filters[0], new_filters[1], true);
     check_pair(c, spec, new_filters[2], new_filters[3], true);
@@ -371,7 +392,7 @@ void vmbi_check_selector(vmbi_checker *c, const vmbi_json *selector)
     vmbi_check_leave(c, mark);
 }
 
-static void check_selectors(vmbi_checker *c, const vmbi_json *spec)
+void vmbi_check_selectors(vmbi_checker *c, const vmbi_json *spec)
 {
     const vmbi_json *one = vmbi_json_get(spec, "labelSelector");
     const vmbi_json *any = vmbi_json_get(spec, "orLabelSelectors");
@@ -439,20 +460,21 @@ static void check_durations(vmbi_checker *c, const vmbi_json *spec)
     }
 }
 
-static void check_policy(vmbi_checker *c, const vmbi_json *spec)
+void vmbi_check_configmap(vmbi_checker *c, const vmbi_json *spec, const char *field,
+                          const char *what)
 {
-    const vmbi_json *policy = vmbi_json_get(spec, "resourcePolicy");
+    const vmbi_json *policy = vmbi_json_get(spec, field);
     const char *kind = vmbi_json_get_str(policy, "kind");
-    size_t mark = vmbi_check_enter(c, "resourcePolicy");
+    size_t mark = vmbi_check_enter(c, field);
 
     if (kind != NULL && !vmbi_strcaseeq(kind, "configmap")) {
         size_t inner = vmbi_check_enter(c, "kind");
 
-        vmbi_check_error(c, "write configmap", "\"%.80s\" is not the kind of a resource policy",
-                         kind);
+        vmbi_check_error(c, "write configmap", "\"%.80s\" is not the kind of a %s", kind,
+                         what);
         vmbi_check_leave(c, inner);
     }
-    check_name(c, policy, "name", "name of a ConfigMap");
+    vmbi_check_name(c, policy, "name", "name of a ConfigMap");
     vmbi_check_leave(c, mark);
 }
 
@@ -514,13 +536,13 @@ void vmbi_check_spec(vmbi_checker *c, const vmbi_json *spec)
     size_t mark;
 
     check_filters(c, spec);
-    check_selectors(c, spec);
+    vmbi_check_selectors(c, spec);
     check_durations(c, spec);
-    check_policy(c, spec);
+    vmbi_check_configmap(c, spec, "resourcePolicy", "resource policy");
     check_ordered(c, spec);
     check_volumes(c, spec);
     if (location != NULL && location[0] != '\0') {
-        check_name(c, spec, "storageLocation", "name of a storage location");
+        vmbi_check_name(c, spec, "storageLocation", "name of a storage location");
     }
     if (group_key != NULL && group_key[0] != '\0' &&
         !vmbi_label_key_ok(group_key, strlen(group_key), &why)) {
