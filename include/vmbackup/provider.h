@@ -72,6 +72,7 @@ VMB_API const char *vmb_job_backup_json(const vmb_job *job);
 typedef struct vmb_sink vmb_sink;           /**< takes bytes */
 typedef struct vmb_item_sink vmb_item_sink; /**< takes Kubernetes objects */
 typedef struct vmb_key_sink vmb_key_sink;   /**< takes entries of a store listing */
+typedef struct vmb_watch_sink vmb_watch_sink; /**< takes the changes of a resource */
 
 /** Gives bytes to the caller. A failure must end the provider's call with the same code. */
 VMB_API vmb_code vmb_sink_write(vmb_sink *sink, const void *data, size_t len, vmb_error **err);
@@ -82,6 +83,14 @@ VMB_API vmb_code vmb_sink_write(vmb_sink *sink, const void *data, size_t len, vm
  */
 VMB_API vmb_code vmb_item_sink_push(vmb_item_sink *sink, const char *json, size_t len,
                                     vmb_error **err);
+/**
+ * Gives one change of a watched resource. A failure must end the watch with that code.
+ * @param type "ADDED", "MODIFIED" or "DELETED" (json is the object), "BOOKMARK" (an object of
+ *             which only metadata.resourceVersion counts), or "SYNCED": the same, when every
+ *             object that exists has been given
+ */
+VMB_API vmb_code vmb_watch_sink_push(vmb_watch_sink *sink, const char *type, const char *json,
+                                     size_t len, vmb_error **err);
 /**
  * Gives one entry of a store listing.
  * @param key           full key (for a prefix: with the delimiter at its end)
@@ -149,6 +158,16 @@ typedef struct vmb_cluster_provider {
     /** Deletes an object; VMB_E_NOT_FOUND when absent. NULL: read-only cluster. */
     vmb_code (*remove)(void *user, vmb_job *job, const char *group, const char *version,
                        const char *resource, const char *ns, const char *name, vmb_error **err);
+    /**
+     * Follows the changes of a resource until the job ends or the watch is lost. Without a
+     * resource version it pushes every object as "ADDED" and then "SYNCED" first. A provider
+     * resumes by itself where a connection ended. NULL: unsupported.
+     * @param resource_version where to go on: that of the newest object or bookmark; NULL or ""
+     *        begins anew. VMB_E_GONE when the position is forgotten
+     */
+    vmb_code (*watch)(void *user, vmb_job *job, const char *group, const char *version,
+                      const char *resource, const char *ns, const char *resource_version,
+                      vmb_watch_sink *out, vmb_error **err);
 } vmb_cluster_provider;
 
 /**

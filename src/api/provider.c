@@ -78,6 +78,15 @@ vmb_code vmb_item_sink_push(vmb_item_sink *sink, const char *json, size_t len, v
     return sink->push(sink->user, json, len, err);
 }
 
+vmb_code vmb_watch_sink_push(vmb_watch_sink *sink, const char *type, const char *json, size_t len,
+                             vmb_error **err)
+{
+    if (sink == NULL || type == NULL || json == NULL) {
+        return bad_arg(err, "vmb_watch_sink_push", "sink, type or json is NULL");
+    }
+    return sink->push(sink->user, type, json, len, err);
+}
+
 vmb_code vmb_key_sink_push(vmb_key_sink *sink, const char *key, int64_t size_bytes,
                            int64_t mtime_unix_ns, int32_t is_prefix, vmb_error **err)
 {

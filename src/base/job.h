@@ -28,6 +28,11 @@ struct vmb_item_sink {
     void *user;
 };
 
+struct vmb_watch_sink {
+    vmb_code (*push)(void *user, const char *type, const char *json, size_t len, vmb_error **err);
+    void *user;
+};
+
 struct vmb_key_sink {
     vmb_code (*push)(void *user, const char *key, int64_t size_bytes, int64_t mtime_unix_ns,
                      int32_t is_prefix, vmb_error **err);

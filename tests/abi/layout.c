@@ -24,6 +24,7 @@ static void cluster_and_exec(void)
     FIELD(vmb_cluster_provider, create);
     FIELD(vmb_cluster_provider, patch);
     FIELD(vmb_cluster_provider, remove);
+    FIELD(vmb_cluster_provider, watch);
     HEAD(vmb_exec_provider);
     FIELD(vmb_exec_provider, exec);
 }

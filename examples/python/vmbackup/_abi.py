@@ -40,8 +40,10 @@ class ClusterProvider(Structure):
                       c_char_p, c_int32, c_void_p, c_size_t, handle, err_p)
     REMOVE = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, c_char_p, c_char_p,
                        err_p)
+    WATCH = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, c_char_p, c_char_p, c_char_p,
+                      handle, err_p)
     _fields_ = _HEAD + [("discover", DISCOVER), ("list", LIST), ("get", GET), ("create", CREATE),
-                        ("patch", PATCH), ("remove", REMOVE)]
+                        ("patch", PATCH), ("remove", REMOVE), ("watch", WATCH)]
 
 
 class ExecProvider(Structure):

@@ -6,6 +6,7 @@
 #include "kube/discovery.h"
 #include "kube/list.h"
 #include "kube/objects.h"
+#include "kube/watch.h"
 #include "providers/builtin.h"
 #include "providers/cluster_kube/settings.h"
 
@@ -118,6 +119,22 @@ static vmb_code kube_remove(void *user, vmb_job *job, const char *group, const c
     return vmbi_kube_remove(c->kube, &path, &job->limits, err);
 }
 
+static vmb_code push_event(void *user, const char *type, const char *json, size_t len,
+                           vmb_error **err)
+{
+    return vmb_watch_sink_push(user, type, json, len, err);
+}
+
+static vmb_code kube_watch(void *user, vmb_job *job, const char *group, const char *version,
+                           const char *resource, const char *ns, const char *resource_version,
+                           vmb_watch_sink *out, vmb_error **err)
+{
+    const cluster_kube *c = user;
+    vmbi_kube_path path = {group, version, resource, ns, NULL, NULL};
+    vmbi_kube_watch watch = {&path, resource_version};
+    return vmbi_kube_watch_each(c->kube, &watch, &job->limits, push_event, out, err);
+}
+
 vmb_code vmbi_cluster_kube_new(const vmbi_json *settings, vmb_cluster_provider *out,
                                vmb_exec_provider *exec_out, vmb_error **err)
 {
@@ -151,6 +168,7 @@ vmb_code vmbi_cluster_kube_new(const vmbi_json *settings, vmb_cluster_provider *
         .create = kube_create,
         .patch = kube_patch,
         .remove = kube_remove,
+        .watch = kube_watch,
     };
     return VMB_OK;
 }
