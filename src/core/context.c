@@ -56,6 +56,19 @@ vmb_code vmbi_ctx_new(vmb_ctx **out, vmb_error **err)
     return VMB_OK;
 }
 
+static void free_locations(vmb_ctx *ctx)
+{
+    for (size_t i = 0; i < ctx->n_locations; i++) {
+        vmbi_store_location *l = &ctx->locations[i];
+        vmbi_vtable_destroy(&l->store);
+        vmbi_free_const(l->store.name);
+        vmbi_free(l->name);
+        vmbi_free(l->prefix);
+        vmbi_json_free(l->resource);
+    }
+    vmbi_free(ctx->locations);
+}
+
 static void free_providers(vmb_ctx *ctx)
 {
     vmbi_vtable_destroy(&ctx->cluster);
@@ -69,19 +82,10 @@ static void free_providers(vmb_ctx *ctx)
         vmbi_free_const(ctx->actions[i].name);
         vmbi_free_const(ctx->actions[i].applies_to);
     }
-    for (size_t i = 0; i < ctx->n_locations; i++) {
-        vmbi_store_location *l = &ctx->locations[i];
-        vmbi_vtable_destroy(&l->store);
-        vmbi_free_const(l->store.name);
-        vmbi_free(l->name);
-        vmbi_free(l->prefix);
-        vmbi_json_free(l->resource);
-    }
     vmbi_free_const(ctx->cluster.name);
     vmbi_free_const(ctx->exec.name);
     vmbi_free(ctx->snapshots);
     vmbi_free(ctx->actions);
-    vmbi_free(ctx->locations);
 }
 
 void vmbi_ctx_unref(vmb_ctx *ctx)
@@ -91,14 +95,42 @@ void vmbi_ctx_unref(vmb_ctx *ctx)
         return;
     }
     if (getpid() == ctx->pid) {
+        free_locations(ctx);
+    }
+    if (getpid() == ctx->pid && ctx->parent == NULL) {
         free_providers(ctx);
         if (ctx->log_destroy != NULL) {
             ctx->log_destroy(ctx->log_user);
         }
     }
     (void)pthread_mutex_destroy(&ctx->serial_lock);
-    vmbi_free(ctx->settings.ns);
+    if (ctx->parent != NULL) {
+        vmbi_ctx_unref(ctx->parent);
+    } else {
+        vmbi_free(ctx->settings.ns);
+    }
     vmbi_free(ctx);
+}
+
+vmb_code vmbi_ctx_derive(vmb_ctx *parent, vmb_ctx **out, vmb_error **err)
+{
+    vmb_ctx *ctx = vmbi_alloc(sizeof(*ctx));
+    if (ctx == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    memcpy(ctx, parent, sizeof(*ctx)); /* shares what the parent owns, but its locations */
+    ctx->locations = NULL;
+    ctx->n_locations = 0;
+    atomic_init(&ctx->refs, 1);
+    atomic_init(&ctx->frozen, false);
+    if (!init_lock(&ctx->serial_lock)) {
+        vmbi_free(ctx);
+        return vmbi_fail_nomem(err);
+    }
+    ctx->parent = vmb_ctx_ref(parent);
+    vmbi_ctx_freeze(parent);
+    *out = ctx;
+    return VMB_OK;
 }
 
 void vmbi_ctx_enter(vmb_ctx *ctx)

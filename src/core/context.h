@@ -36,6 +36,7 @@ struct vmb_ctx {
     atomic_uint refs;
     atomic_bool frozen;
     pid_t pid; /* of the creator: a child process may only free */
+    vmb_ctx *parent; /* NULL, or whose providers and settings these are; a reference */
     vmbi_settings settings;
 
     vmb_log_fn log_fn;
@@ -57,6 +58,10 @@ struct vmb_ctx {
 
 vmb_code vmbi_ctx_new(vmb_ctx **out, vmb_error **err);
 void vmbi_ctx_unref(vmb_ctx *ctx);
+/* A context with the providers and settings of another one, and no locations: for who takes
+ * locations as they come and go. Keeps a reference to the parent, which must have no serial
+ * provider. */
+vmb_code vmbi_ctx_derive(vmb_ctx *parent, vmb_ctx **out, vmb_error **err);
 /* VMB_E_FORKED in a child process, VMB_E_STATE when a change is wanted and the context is frozen. */
 vmb_code vmbi_ctx_check(const vmb_ctx *ctx, bool change, vmb_error **err);
 void vmbi_ctx_freeze(vmb_ctx *ctx);
