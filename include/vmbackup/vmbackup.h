@@ -14,5 +14,6 @@
 #include <vmbackup/context.h>
 #include <vmbackup/run.h>
 #include <vmbackup/catalog.h>
+#include <vmbackup/volume.h>
 
 #endif

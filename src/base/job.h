@@ -5,6 +5,7 @@
 #define VMBI_BASE_JOB_H
 
 #include <vmbackup/provider.h>
+#include <vmbackup/volume.h>
 
 #include "base/cancel.h"
 #include "base/compiler.h"
@@ -16,6 +17,13 @@ struct vmb_job {
     vmb_cluster *cluster;    /* NULL: none */
     const char *backup_name; /* NULL: "" */
     const char *backup_json; /* NULL: none */
+    const vmb_store_provider *store; /* of the run's location; NULL: none */
+    const char *store_prefix;        /* in that store, without slashes at its ends; NULL: "" */
+};
+
+struct vmb_progress {
+    void (*update)(void *user, int64_t done_bytes, int64_t total_bytes);
+    void *user;
 };
 
 struct vmb_sink {
@@ -36,6 +44,12 @@ struct vmb_watch_sink {
 struct vmb_key_sink {
     vmb_code (*push)(void *user, const char *key, int64_t size_bytes, int64_t mtime_unix_ns,
                      int32_t is_prefix, vmb_error **err);
+    void *user;
+};
+
+struct vmb_extent_sink {
+    vmb_code (*push)(void *user, int64_t offset_bytes, int64_t length_bytes, int32_t kind,
+                     vmb_error **err);
     void *user;
 };
 

@@ -6,6 +6,7 @@
 #define VMBI_PROVIDERS_BUILTIN_H
 
 #include <vmbackup/provider.h>
+#include <vmbackup/volume.h>
 
 #include "codec/json.h"
 
@@ -30,6 +31,10 @@ vmb_code vmbi_store_dir_new(const vmbi_json *settings, vmb_store_provider *out, 
 
 vmb_code vmbi_snapshot_csi_new(const vmbi_json *settings, vmb_snapshot_provider *out,
                                vmb_error **err);
+
+/* A regular file or a block device as a disk; see vmb_blocks_open_file(). */
+vmb_code vmbi_blocks_file_new(const char *path, bool write, vmb_blocks_provider *out,
+                              vmb_error **err);
 
 /* Actions come as several providers; each is given to `add`, which owns it from then on. */
 typedef vmb_code (*vmbi_action_add_fn)(void *user, const vmb_action_provider *p, vmb_error **err);
