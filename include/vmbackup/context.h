@@ -12,6 +12,7 @@
 
 #include <vmbackup/base.h>
 #include <vmbackup/provider.h>
+#include <vmbackup/volume.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,6 +33,9 @@ VMB_API void vmb_ctx_unref(vmb_ctx *ctx);
  *  - "hook-timeout": Go duration, for hooks that name none ("30s")
  *  - "resource-timeout": Go duration, limit of single Kubernetes and store operations ("10m")
  *  - "snapshot-poll": Go duration between looks at a snapshot ("1s")
+ *  - "fs-backup-timeout": Go duration, limit of all filesystem backups together, from the start of
+ *    the backup ("4h"); the annotation velero.io/pod-volume-timeout of a Backup decides over it
+ *  - "volume-workers": volumes saved by filesystem backup at the same time, 1 to 8 ("1")
  *  - "strict-hooks": "true" (a hook without onError fails its pod, as Velero documents) or
  *    "false" (it continues, as Velero 1.18 does) ("true")
  * @return VMB_OK, VMB_E_ARG (unknown key or bad value: the message says which are known),
@@ -70,6 +74,12 @@ VMB_API vmb_code vmb_ctx_add_exec_provider(vmb_ctx *ctx, const vmb_exec_provider
 /** Registers a snapshot provider; several may be registered, the highest bid wins. */
 VMB_API vmb_code vmb_ctx_add_snapshot_provider(vmb_ctx *ctx, const vmb_snapshot_provider *p,
                                                vmb_error **err);
+/**
+ * Registers what saves volumes by filesystem backup; several may be registered, the highest bid
+ * wins. Without one, a volume that is to be saved this way counts as an error.
+ */
+VMB_API vmb_code vmb_ctx_add_volume_provider(vmb_ctx *ctx, const vmb_volume_provider *p,
+                                             vmb_error **err);
 /** Registers an item action; actions run in the order of registration. */
 VMB_API vmb_code vmb_ctx_add_action_provider(vmb_ctx *ctx, const vmb_action_provider *p,
                                              vmb_error **err);

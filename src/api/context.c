@@ -101,6 +101,12 @@ vmb_code vmb_ctx_add_snapshot_provider(vmb_ctx *ctx, const vmb_snapshot_provider
     return rc != VMB_OK ? rc : vmbi_ctx_add_snapshot(ctx, p, err);
 }
 
+vmb_code vmb_ctx_add_volume_provider(vmb_ctx *ctx, const vmb_volume_provider *p, vmb_error **err)
+{
+    vmb_code rc = accept(ctx, p, "vmb_ctx_add_volume_provider", err);
+    return rc != VMB_OK ? rc : vmbi_ctx_add_volume(ctx, p, err);
+}
+
 vmb_code vmb_ctx_add_action_provider(vmb_ctx *ctx, const vmb_action_provider *p, vmb_error **err)
 {
     vmb_code rc = accept(ctx, p, "vmb_ctx_add_action_provider", err);

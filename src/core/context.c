@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/context.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,6 +46,8 @@ vmb_code vmbi_ctx_new(vmb_ctx **out, vmb_error **err)
         .hook_timeout_ns = INT64_C(30) * 1000000000,
         .resource_timeout_ns = INT64_C(600) * 1000000000,
         .snapshot_poll_ns = INT64_C(1000000000),
+        .fs_backup_timeout_ns = INT64_C(4) * 3600 * 1000000000, /* Velero's fs-backup-timeout */
+        .volume_workers = 1,
         .strict_hooks = true,
     };
     if (ctx->settings.ns == NULL || !init_lock(&ctx->serial_lock)) {
@@ -77,6 +80,10 @@ static void free_providers(vmb_ctx *ctx)
         vmbi_vtable_destroy(&ctx->snapshots[i]);
         vmbi_free_const(ctx->snapshots[i].name);
     }
+    for (size_t i = 0; i < ctx->n_volumes; i++) {
+        vmbi_vtable_destroy(&ctx->volumes[i]);
+        vmbi_free_const(ctx->volumes[i].name);
+    }
     for (size_t i = 0; i < ctx->n_actions; i++) {
         vmbi_vtable_destroy(&ctx->actions[i]);
         vmbi_free_const(ctx->actions[i].name);
@@ -85,6 +92,7 @@ static void free_providers(vmb_ctx *ctx)
     vmbi_free_const(ctx->cluster.name);
     vmbi_free_const(ctx->exec.name);
     vmbi_free(ctx->snapshots);
+    vmbi_free(ctx->volumes);
     vmbi_free(ctx->actions);
 }
 
@@ -182,6 +190,19 @@ static vmb_code set_duration(int64_t *field, const char *key, const char *value,
     return VMB_OK;
 }
 
+static vmb_code set_number(int64_t *field, int64_t max, const char *key, const char *value,
+                           vmb_error **err)
+{
+    int64_t n = 0;
+    char wanted[64];
+    if (!vmbi_parse_i64(value, strlen(value), &n) || n < 1 || n > max) {
+        (void)snprintf(wanted, sizeof(wanted), "a number from 1 to %lld", (long long)max);
+        return bad_value(err, key, value, wanted);
+    }
+    *field = n;
+    return VMB_OK;
+}
+
 static vmb_code set_level(vmbi_settings *s, const char *key, const char *value, vmb_error **err)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
@@ -217,12 +238,10 @@ vmb_code vmbi_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_erro
         return set_namespace(s, key, value, err);
     }
     if (strcmp(key, "page-size") == 0) {
-        int64_t n = 0;
-        if (!vmbi_parse_i64(value, strlen(value), &n) || n < 1 || n > 10000) {
-            return bad_value(err, key, value, "a number from 1 to 10000");
-        }
-        s->page_size = n;
-        return VMB_OK;
+        return set_number(&s->page_size, 10000, key, value, err);
+    }
+    if (strcmp(key, "volume-workers") == 0) {
+        return set_number(&s->volume_workers, 8, key, value, err);
     }
     if (strcmp(key, "log-level") == 0) {
         return set_level(s, key, value, err);
@@ -236,6 +255,9 @@ vmb_code vmbi_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_erro
     if (strcmp(key, "snapshot-poll") == 0) {
         return set_duration(&s->snapshot_poll_ns, key, value, err);
     }
+    if (strcmp(key, "fs-backup-timeout") == 0) {
+        return set_duration(&s->fs_backup_timeout_ns, key, value, err);
+    }
     if (strcmp(key, "strict-hooks") == 0) {
         return vmbi_parse_bool(value, &s->strict_hooks)
                    ? VMB_OK
@@ -243,7 +265,8 @@ vmb_code vmbi_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_erro
     }
     return vmbi_fail(err, VMB_E_ARG,
                      "setting %s is unknown; known are namespace, page-size, log-level, "
-                     "hook-timeout, resource-timeout, snapshot-poll, strict-hooks",
+                     "hook-timeout, resource-timeout, snapshot-poll, fs-backup-timeout, "
+                     "volume-workers, strict-hooks",
                      key);
 }
 
@@ -352,6 +375,28 @@ vmb_code vmbi_ctx_add_snapshot(vmb_ctx *ctx, const vmb_snapshot_provider *p, vmb
     }
     ctx->snapshots = v;
     ctx->snapshots[ctx->n_snapshots++] = t;
+    ctx->serial = ctx->serial || (t.flags & VMB_PROVIDER_SERIAL) != 0;
+    return VMB_OK;
+}
+
+vmb_code vmbi_ctx_add_volume(vmb_ctx *ctx, const vmb_volume_provider *p, vmb_error **err)
+{
+    vmb_volume_provider t;
+    vmb_code rc = take(&t, sizeof(t), FIRST_SIZE(vmb_volume_provider, remove), p,
+                       "volume provider", err);
+    if (rc != VMB_OK) {
+        return rc;
+    }
+    if (t.backup == NULL) {
+        return lacks(&t, "volume provider", "backup", err);
+    }
+    void *v = NULL;
+    rc = grow(ctx->volumes, ctx->n_volumes, sizeof(t), &v, err);
+    if (rc != VMB_OK) {
+        return drop(&t, rc);
+    }
+    ctx->volumes = v;
+    ctx->volumes[ctx->n_volumes++] = t;
     ctx->serial = ctx->serial || (t.flags & VMB_PROVIDER_SERIAL) != 0;
     return VMB_OK;
 }

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <vmbackup/context.h>
+#include <vmbackup/volume.h>
 
 #include "codec/json.h"
 
@@ -19,6 +20,8 @@ typedef struct vmbi_settings {
     int64_t hook_timeout_ns;    /* for hooks that name none */
     int64_t resource_timeout_ns;
     int64_t snapshot_poll_ns;
+    int64_t fs_backup_timeout_ns; /* from the start of a backup, for all its filesystem backups */
+    int64_t volume_workers;     /* volumes saved at the same time */
     bool strict_hooks;          /* a hook without onError fails its pod */
 } vmbi_settings;
 
@@ -47,6 +50,8 @@ struct vmb_ctx {
     vmb_exec_provider exec;       /* struct_size 0: none */
     vmb_snapshot_provider *snapshots;
     size_t n_snapshots;
+    vmb_volume_provider *volumes;
+    size_t n_volumes;
     vmb_action_provider *actions; /* applies_to is owned */
     size_t n_actions;
     vmbi_store_location *locations;
@@ -74,6 +79,7 @@ vmb_code vmbi_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_erro
 vmb_code vmbi_ctx_add_cluster(vmb_ctx *ctx, const vmb_cluster_provider *p, vmb_error **err);
 vmb_code vmbi_ctx_add_exec(vmb_ctx *ctx, const vmb_exec_provider *p, vmb_error **err);
 vmb_code vmbi_ctx_add_snapshot(vmb_ctx *ctx, const vmb_snapshot_provider *p, vmb_error **err);
+vmb_code vmbi_ctx_add_volume(vmb_ctx *ctx, const vmb_volume_provider *p, vmb_error **err);
 vmb_code vmbi_ctx_add_action(vmb_ctx *ctx, const vmb_action_provider *p, vmb_error **err);
 vmb_code vmbi_ctx_add_store(vmb_ctx *ctx, const char *name, const char *prefix, bool is_default,
                             bool read_only, vmbi_json *resource, const vmb_store_provider *p,
