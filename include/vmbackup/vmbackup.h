@@ -15,5 +15,6 @@
 #include <vmbackup/run.h>
 #include <vmbackup/catalog.h>
 #include <vmbackup/volume.h>
+#include <vmbackup/schedule.h>
 
 #endif

@@ -21,7 +21,8 @@ typedef struct vmbi_schedule {
 } vmbi_schedule;
 
 /* zone: of expressions without one; NULL: UTC. Problems (may be NULL) receives everything that is
- * wrong; any error fails the call with VMB_E_INVALID. The template is checked as a Backup. */
+ * wrong; any error fails the call with VMB_E_INVALID. What is wrong with the template as a Backup
+ * comes as warnings: Velero enables such a schedule, and each of its backups fails. */
 vmb_code vmbi_schedule_parse(const char *doc, size_t len, const char *source, const char *zone,
                              vmbi_schedule *out, vmbi_problems *problems, vmb_error **err);
 vmb_code vmbi_schedule_from_tree(vmbi_json *doc, const char *source, const char *zone,
