@@ -170,24 +170,41 @@ bool vmbi_cron_next(const vmbi_cron *c, int64_t after_unix_ns, int64_t *out_unix
     return next_second(c, s, &next) && to_ns(next, out_unix_ns);
 }
 
-/* The later one starts, the later is the next time: the last start from which it still lies before
- * the limit gives the last time before the limit. */
-bool vmbi_cron_prev(const vmbi_cron *c, int64_t before_unix_ns, int64_t *out_unix_ns)
+/* Is there a time between a start and the limit? */
+static bool hits(const vmbi_cron *c, int64_t start, int64_t limit, int64_t *out_s)
 {
-    /* the first second that is not before */
-    int64_t limit = floor_seconds(before_unix_ns) + (before_unix_ns % VMBI_SECOND != 0 ? 1 : 0);
-    int64_t lo = limit - YEARS * INT64_C(366) * 24 * HOUR;
-    int64_t hi = limit; /* from here on the next time is not before the limit */
-    int64_t found;
-    if (c->every_ns > 0 || !next_second(c, lo, &found) || found >= limit) {
+    int64_t next;
+    if (!next_second(c, start, &next) || next >= limit) {
         return false;
     }
+    *out_s = next;
+    return true;
+}
+
+/* The later one starts, the later is the next time: the last start from which it still lies before
+ * the limit gives the last time before the limit. Starts are tried from near to far. */
+bool vmbi_cron_prev(const vmbi_cron *c, int64_t before_unix_ns, int64_t *out_unix_ns)
+{
+    const int64_t farthest = YEARS * INT64_C(366) * 24 * HOUR;
+    /* the first second that is not before */
+    int64_t limit = floor_seconds(before_unix_ns) + (before_unix_ns % VMBI_SECOND != 0 ? 1 : 0);
+    int64_t back = HOUR;
+    int64_t found;
+    if (c->every_ns > 0) {
+        return false;
+    }
+    while (!hits(c, limit - back, limit, &found)) {
+        if (back >= farthest) {
+            return false;
+        }
+        back = back * 2 < farthest ? back * 2 : farthest;
+    }
+    int64_t lo = limit - back;
+    int64_t hi = back == HOUR ? limit : limit - back / 2;
     while (hi - lo > 1) {
         int64_t mid = lo + (hi - lo) / 2;
-        int64_t next;
-        if (next_second(c, mid, &next) && next < limit) {
+        if (hits(c, mid, limit, &found)) {
             lo = mid;
-            found = next;
         } else {
             hi = mid;
         }
