@@ -121,7 +121,12 @@ static vmb_code file_flush(void *user, vmb_job *job, vmb_error **err)
 {
     const vmbi_blocks_file *f = user;
     (void)job;
-    return fdatasync(f->fd) == 0 ? VMB_OK : vmbi_fail_errno(err, errno, "flush %s", f->path);
+    if (fdatasync(f->fd) != 0) {
+        return vmbi_fail_errno(err, errno, "flush %s", f->path);
+    }
+    /* who reads it back wants to see what is on the disk */
+    (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+    return VMB_OK;
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */

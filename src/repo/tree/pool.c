@@ -37,8 +37,13 @@ static void *work(void *arg)
             rc = vmbi_repo_save_blob(p->repo, VMBI_BLOB_DATA, job->data, job->len, job->id, NULL,
                                      &why);
         }
-        vmbi_free(job->data);
+        if (!p->keep_spares) {
+            vmbi_free(vmbi_steal(&job->data));
+        }
         (void)pthread_mutex_lock(&p->lock);
+        if (job->data != NULL && p->n_spares < VMBI_POOL_MAX_SPARES) {
+            p->spares[p->n_spares++] = vmbi_steal(&job->data);
+        }
         if (rc != VMB_OK && p->failed_code == VMB_OK) {
             p->failed_code = rc;
             p->failed = vmbi_steal(&why);
@@ -48,6 +53,7 @@ static void *work(void *arg)
         (void)pthread_cond_broadcast(&p->room);
         (void)pthread_mutex_unlock(&p->lock);
         vmb_error_free(why);
+        vmbi_free(job->data);
         vmbi_free(job);
         (void)pthread_mutex_lock(&p->lock);
     }
@@ -135,6 +141,22 @@ vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *i
     return rc;
 }
 
+void vmbi_pool_keep_spares(vmbi_pool *p)
+{
+    p->keep_spares = true;
+}
+
+uint8_t *vmbi_pool_spare(vmbi_pool *p)
+{
+    uint8_t *spare = NULL;
+    (void)pthread_mutex_lock(&p->lock);
+    if (p->n_spares > 0) {
+        spare = p->spares[--p->n_spares];
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return spare;
+}
+
 vmb_code vmbi_pool_wait(vmbi_pool *p, vmbi_pool_group *group, vmb_error **err)
 {
     (void)pthread_mutex_lock(&p->lock);
@@ -154,6 +176,9 @@ void vmbi_pool_done(vmbi_pool *p)
     (void)pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < p->n_threads; i++) {
         (void)pthread_join(p->threads[i], NULL);
+    }
+    for (size_t i = 0; i < p->n_spares; i++) {
+        vmbi_free(p->spares[i]);
     }
     vmb_error_free(p->failed);
     (void)pthread_cond_destroy(&p->room);

@@ -21,7 +21,10 @@ typedef struct vmbi_pool_job {
     struct vmbi_pool_job *next;
 } vmbi_pool_job;
 
-enum { VMBI_POOL_MAX_THREADS = 16 };
+enum {
+    VMBI_POOL_MAX_THREADS = 16,
+    VMBI_POOL_MAX_SPARES = 4
+};
 
 typedef struct vmbi_pool {
     vmbi_repo *repo;
@@ -32,6 +35,9 @@ typedef struct vmbi_pool {
     size_t bytes;     /* in jobs that wait or run */
     size_t max_bytes;
     bool stopping;
+    bool keep_spares;
+    uint8_t *spares[VMBI_POOL_MAX_SPARES];
+    size_t n_spares;
     vmb_error *failed; /* the first failure; nothing is saved after it */
     vmb_code failed_code;
     pthread_t threads[VMBI_POOL_MAX_THREADS];
@@ -45,6 +51,10 @@ vmb_code vmbi_pool_init(vmbi_pool *p, vmbi_repo *repo, size_t threads, size_t ma
  * waited for. Blocks while the budget is used up. */
 vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *id,
                         vmbi_pool_group *group, vmb_error **err);
+/* For data that comes in buffers of one size: those that are done are kept, and handed out again by
+ * vmbi_pool_spare (NULL: there is none now), which saves the kernel's work on fresh memory. */
+void vmbi_pool_keep_spares(vmbi_pool *p);
+uint8_t *vmbi_pool_spare(vmbi_pool *p);
 /* Waits until nothing of the group is pending. */
 vmb_code vmbi_pool_wait(vmbi_pool *p, vmbi_pool_group *group, vmb_error **err);
 /* Ends the threads; jobs that wait are done first, or dropped after a failure. */
