@@ -15,10 +15,13 @@ typedef struct vmbi_repo_format {
     void (*unlock)(vmbi_repo *r);
     vmb_code (*break_locks)(vmbi_repo *r, bool all, size_t *removed, vmb_error **err);
     vmb_code (*load_index)(vmbi_repo *r, vmb_error **err);
+    vmb_code (*reset)(vmbi_repo *r, vmb_error **err);
     void (*hash)(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out);
     bool (*has_blob)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id);
     bool (*blob_size)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id,
                       uint64_t *size_bytes);
+    vmb_code (*save_blob)(vmbi_repo *r, vmbi_blob_type type, const void *data, size_t len,
+                          vmbi_repo_id *id, bool *known, vmb_error **err);
     vmb_code (*save_hashed)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id,
                             const void *data, size_t len, bool *known, vmb_error **err);
     vmb_code (*load_blob)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id, vmbi_buf *out,

@@ -74,6 +74,11 @@ vmb_code vmbi_repo_load_index(vmbi_repo *r, vmb_error **err)
     return r->format->load_index(r, err);
 }
 
+vmb_code vmbi_repo_reset(vmbi_repo *r, vmb_error **err)
+{
+    return r->format->reset(r, err);
+}
+
 void vmbi_repo_hash(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out)
 {
     r->format->hash(r, data, len, out);
@@ -93,15 +98,7 @@ bool vmbi_repo_blob_size(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *
 vmb_code vmbi_repo_save_blob(vmbi_repo *r, vmbi_blob_type type, const void *data, size_t len,
                              vmbi_repo_id *id, bool *known, vmb_error **err)
 {
-    vmbi_repo_id own;
-    vmb_code code = VMB_OK;
-
-    r->format->hash(r, data, len, &own);
-    code = r->format->save_hashed(r, type, &own, data, len, known, err);
-    if (code == VMB_OK) {
-        *id = own;
-    }
-    return code;
+    return r->format->save_blob(r, type, data, len, id, known, err);
 }
 
 vmb_code vmbi_repo_save_hashed(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id,

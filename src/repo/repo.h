@@ -95,6 +95,11 @@ vmb_code vmbi_repo_break_locks(vmbi_repo *r, bool all, size_t *removed, vmb_erro
  * others have written meanwhile. A damaged index file is an error that names it. Alone. */
 vmb_code vmbi_repo_load_index(vmbi_repo *r, vmb_error **err);
 
+/* Forgets the index, what was saved and not flushed, and a failed upload: as after open, but the
+ * lock, if one is held, stays. For whoever keeps a repository open between locks: what was known
+ * at the former lock may have been pruned by others. Alone. */
+vmb_code vmbi_repo_reset(vmbi_repo *r, vmb_error **err);
+
 /* ID of a blob with these bytes. */
 void vmbi_repo_hash(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out);
 /* Is the blob stored, or on its way into the store? */

@@ -9,7 +9,6 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "codec/digest.h"
 #include "repo/restic/indexfile.h"
 #include "repo/restic/restic.h"
 
@@ -102,6 +101,10 @@ static vmb_code take_pack(vmbi_restic *r, vmbi_blob_type type, size_t need, vmbi
     p->next = NULL;
     p->fill = p->header = 0;
     p->writers = 0;
+    p->sealing = NULL;
+    vmbi_sha256_begin(&p->hash);
+    p->hashed = 0;
+    p->hashing = false;
     p->closed = false;
     p->type = type;
     p->blobs.n = 0;
@@ -179,7 +182,7 @@ static vmb_code upload(vmbi_restic *r, vmbi_open_pack *p, vmbi_repo_id *id, vmb_
     }
     vmbi_lane_put(r, lane);
     if (code == VMB_OK) {
-        vmbi_sha256(p->data, p->fill, id->b);
+        vmbi_restic_hash_pack(p, id);
         vmbi_restic_pack_path(path, id);
         code = vmbi_restic_still_locked(r, false, err);
     }
@@ -328,6 +331,17 @@ void vmbi_packer_stop(vmbi_restic *r)
     k->failure = NULL;
 }
 
+void vmbi_packer_restart(vmbi_restic *r)
+{
+    const size_t max_buffers = r->packer.max_buffers;
+    const unsigned threads_wanted = r->packer.threads_wanted;
+
+    vmbi_packer_stop(r);
+    memset(&r->packer, 0, sizeof(r->packer));
+    r->packer.max_buffers = max_buffers;
+    r->packer.threads_wanted = threads_wanted;
+}
+
 /* ---- index files ---- */
 
 static bool index_due(const vmbi_packer *k, bool all)
@@ -455,7 +469,7 @@ static vmb_code make_room(vmbi_restic *r, vmbi_blob_type type, size_t sealed, vm
 
 /* Takes the blob's place in the open pack. mutex held. */
 static vmb_code reserve(vmbi_restic *r, const vmbi_pack_blob *wanted, vmbi_open_pack **pack,
-                        size_t *offset, vmb_error **err)
+                        vmbi_pack_writer *writer, vmb_error **err)
 {
     vmbi_pack_blob b = *wanted;
     vmbi_pending_blob *pending = NULL;
@@ -479,24 +493,36 @@ static vmb_code reserve(vmbi_restic *r, const vmbi_pack_blob *wanted, vmbi_open_
     p->fill += b.length;
     p->header += b.size != 0 ? VMBI_PACK_ENTRY_COMPRESSED : VMBI_PACK_ENTRY;
     p->writers++;
+    *writer = (vmbi_pack_writer){p->sealing, b.offset};
+    p->sealing = writer;
     *pack = p;
-    *offset = b.offset;
     return VMB_OK;
 }
 
-static void release(vmbi_restic *r, vmbi_open_pack *p, const vmbi_pack_blob *b)
+void vmbi_packer_leave(vmbi_restic *r, vmbi_open_pack *p)
 {
-    vmbi_pending_blob *pending = NULL;
-
-    (void)pthread_mutex_lock(&r->mutex);
-    pending = vmbi_pending_get(&r->pending, b->type, &b->id);
-    if (pending != NULL) {
-        pending->ready = true;
-    }
     p->writers--;
     if (p->closed && p->writers == 0) {
         enqueue(r, p);
     }
+}
+
+static void release(vmbi_restic *r, vmbi_open_pack *p, const vmbi_pack_blob *b,
+                    const vmbi_pack_writer *writer)
+{
+    vmbi_pack_writer **link = &p->sealing;
+    vmbi_pending_blob *pending = NULL;
+
+    (void)pthread_mutex_lock(&r->mutex);
+    while (*link != writer) {
+        link = &(*link)->next;
+    }
+    *link = writer->next;
+    pending = vmbi_pending_get(&r->pending, b->type, &b->id);
+    if (pending != NULL) {
+        pending->ready = true;
+    }
+    vmbi_packer_leave(r, p);
     (void)pthread_mutex_unlock(&r->mutex);
 }
 
@@ -574,7 +600,7 @@ static vmb_code store_blob(vmbi_restic *r, vmbi_blob_type type, const vmbi_repo_
     const size_t plain = len;
     vmbi_lane *lane = NULL;
     vmbi_open_pack *p = NULL;
-    size_t offset = 0;
+    vmbi_pack_writer writer = {NULL, 0};
     vmb_code code = vmbi_lane_get(r, &lane, err);
 
     if (code == VMB_OK) {
@@ -583,7 +609,7 @@ static vmb_code store_blob(vmbi_restic *r, vmbi_blob_type type, const vmbi_repo_
     if (code == VMB_OK) {
         b.length = (uint32_t)(len + VMBI_RESTIC_OVERHEAD);
         (void)pthread_mutex_lock(&r->mutex);
-        code = reserve(r, &b, &p, &offset, err);
+        code = reserve(r, &b, &p, &writer, err);
         if (code == VMB_OK) {
             r->stats.blobs_new++;
             r->stats.bytes_new += plain;
@@ -592,11 +618,11 @@ static vmb_code store_blob(vmbi_restic *r, vmbi_blob_type type, const vmbi_repo_
         (void)pthread_mutex_unlock(&r->mutex);
     }
     if (code == VMB_OK) {
-        code = vmbi_restic_seal(lane->box, data, len, p->data + offset, err);
+        code = vmbi_restic_seal(lane->box, data, len, p->data + writer.offset, err);
         if (code != VMB_OK) {
             spoil(r, code, err);
         }
-        release(r, p, &b);
+        release(r, p, &b, &writer);
     } else {
         spoil(r, code, err);
     }
@@ -650,6 +676,20 @@ vmb_code vmbi_restic_save(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_
     }
     if (code == VMB_OK && known != NULL) {
         *known = have;
+    }
+    return code;
+}
+
+vmb_code vmbi_restic_save_blob(vmbi_repo *base, vmbi_blob_type type, const void *data, size_t len,
+                               vmbi_repo_id *id, bool *known, vmb_error **err)
+{
+    vmbi_repo_id own;
+    vmb_code code = VMB_OK;
+
+    vmbi_restic_hash_blob(vmbi_restic_of(base), data, len, &own);
+    code = vmbi_restic_save(base, type, &own, data, len, known, err);
+    if (code == VMB_OK) {
+        *id = own;
     }
     return code;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "codec/digest.h"
 
@@ -22,6 +23,7 @@ enum {
     CONFIG_MAX = 1 << 20,
     DEFAULT_N = 32768
 };
+#define TAKE_BACK_TIME (30 * VMBI_SECOND)
 
 void vmbi_restic_log(const vmbi_restic *r, int32_t level, const char *fmt, ...)
 {
@@ -164,6 +166,25 @@ static void restic_close(vmbi_repo *base)
     vmbi_free(r);
 }
 
+static vmb_code restic_reset(vmbi_repo *base, vmb_error **err)
+{
+    vmbi_restic *r = vmbi_restic_of(base);
+    vmbi_restic_index *x = NULL;
+    vmb_code code = vmbi_restic_index_new(&x, err);
+
+    if (code != VMB_OK) {
+        return code;
+    }
+    vmbi_packer_restart(r);
+    (void)pthread_mutex_lock(&r->mutex);
+    vmbi_pending_free(&r->pending);
+    vmbi_restic_index_free(r->index);
+    r->index = x;
+    r->index_loaded = false;
+    (void)pthread_mutex_unlock(&r->mutex);
+    return VMB_OK;
+}
+
 static vmb_code read_config(vmbi_restic *r, vmb_error **err)
 {
     vmbi_buf raw = VMBI_BUF_INIT(CONFIG_MAX);
@@ -298,6 +319,23 @@ static vmb_code write_config(vmbi_restic *r, vmb_error **err)
     return code;
 }
 
+/* Removes what there is of a repository that did not come to be: the next attempt would find a part
+ * of one. Hears no cancellation, and its own failure is not told. */
+static void take_back(vmbi_restic *r)
+{
+    vmb_job job = *r->storage.job;
+    char path[VMBI_RESTIC_PATH];
+    vmb_error *why = NULL;
+
+    job.limits = (vmbi_limits){vmbi_mono_ns() + TAKE_BACK_TIME, NULL};
+    /* the store may have it, whatever it said */
+    (void)vmbi_storage_remove(&r->storage, &job, "config", &why);
+    vmb_error_free(vmbi_steal(&why));
+    vmbi_restic_path(path, "keys/", &r->key_id);
+    (void)vmbi_storage_remove(&r->storage, &job, path, &why);
+    vmb_error_free(why);
+}
+
 static vmb_code restic_init(const vmbi_repo_options *o, vmbi_repo **out, vmb_error **err)
 {
     vmbi_restic *r = NULL;
@@ -319,6 +357,9 @@ static vmb_code restic_init(const vmbi_repo_options *o, vmbi_repo **out, vmb_err
     }
     if (code == VMB_OK) { /* last: a repository without config is none */
         code = write_config(r, err);
+        if (code != VMB_OK) {
+            take_back(r);
+        }
     }
     if (code != VMB_OK) {
         vmbi_repo_close(&r->base);
@@ -363,9 +404,11 @@ const vmbi_repo_format vmbi_repo_restic = {
     .unlock = vmbi_restic_unlock,
     .break_locks = vmbi_restic_break_locks,
     .load_index = vmbi_restic_load_index,
+    .reset = restic_reset,
     .hash = restic_hash,
     .has_blob = vmbi_restic_has,
     .blob_size = vmbi_restic_size,
+    .save_blob = vmbi_restic_save_blob,
     .save_hashed = vmbi_restic_save,
     .load_blob = vmbi_restic_load,
     .load_blob_into = vmbi_restic_load_into,

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/job.h"
+#include "codec/sha256.h"
 #include "codec/zstd.h"
 #include "repo/format.h"
 #include "repo/restic/config.h"
@@ -33,6 +34,12 @@ typedef struct vmbi_lane {
     size_t scratch_cap;
 } vmbi_lane;
 
+/* A thread that seals a blob into its place in a pack; on that thread's stack. */
+typedef struct vmbi_pack_writer {
+    struct vmbi_pack_writer *next;
+    size_t offset;
+} vmbi_pack_writer;
+
 /* A pack being filled, sealed or uploaded. */
 typedef struct vmbi_open_pack {
     struct vmbi_open_pack *next; /* in the queue of uploads */
@@ -40,7 +47,11 @@ typedef struct vmbi_open_pack {
     size_t cap;
     size_t fill;
     size_t header; /* plaintext bytes of the header so far */
-    unsigned writers; /* threads that are sealing into data */
+    unsigned writers; /* threads that are sealing into data, or hashing it */
+    vmbi_pack_writer *sealing; /* those that are sealing */
+    vmbi_sha256_state hash;    /* of the first `hashed` bytes */
+    size_t hashed;
+    bool hashing; /* by a thread that hashes a blob */
     bool closed;
     vmbi_blob_type type;
     vmbi_pack_blobs blobs;
@@ -146,11 +157,22 @@ vmb_code vmbi_restic_key_new(vmbi_restic *r, const void *password, size_t len, v
 
 /* packer.c */
 void vmbi_packer_stop(vmbi_restic *r);
+/* One writer less; uploads the pack when it was the last of a closed one. mutex held. */
+void vmbi_packer_leave(vmbi_restic *r, vmbi_open_pack *p);
+vmb_code vmbi_restic_save_blob(vmbi_repo *base, vmbi_blob_type type, const void *data, size_t len,
+                               vmbi_repo_id *id, bool *known, vmb_error **err);
+/* Stops, and is ready for the next save as if nothing had been saved before. */
+void vmbi_packer_restart(vmbi_restic *r);
 vmb_code vmbi_restic_save(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *id,
                           const void *data, size_t len, bool *known, vmb_error **err);
 vmb_code vmbi_restic_flush(vmbi_repo *base, vmb_error **err);
 /* Writes what is in packer.unindexed, when `all` or when it is due. Called without the mutex. */
 vmb_code vmbi_restic_write_index(vmbi_restic *r, bool all, vmb_error **err);
+
+/* packhash.c */
+void vmbi_restic_hash_blob(vmbi_restic *r, const void *data, size_t len, vmbi_repo_id *out);
+/* ID of a whole pack, when nobody else uses it any more. */
+void vmbi_restic_hash_pack(vmbi_open_pack *p, vmbi_repo_id *out);
 
 /* blob.c */
 bool vmbi_restic_has(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *id);
