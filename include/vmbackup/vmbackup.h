@@ -15,6 +15,7 @@
 #include <vmbackup/run.h>
 #include <vmbackup/catalog.h>
 #include <vmbackup/volume.h>
+#include <vmbackup/repo.h>
 #include <vmbackup/schedule.h>
 
 #endif

@@ -448,6 +448,17 @@ bool vmbi_json_set_at(vmbi_json *arr, size_t i, vmbi_json *v)
     return json_array_set_new(arr, i, v) == 0;
 }
 
+void vmbi_json_wipe(vmbi_json *v)
+{
+    const char *s = json_string_value(v);
+    void *bytes = NULL;
+
+    if (s != NULL) {
+        memcpy(&bytes, &s, sizeof(bytes)); /* the tree's own memory: const for readers only */
+        explicit_bzero(bytes, json_string_length(v));
+    }
+}
+
 void vmbi_json_del_at(vmbi_json *arr, size_t i)
 {
     (void)json_array_remove(arr, i);

@@ -85,6 +85,8 @@ bool vmbi_json_set_bool(vmbi_json *obj, const char *key, bool b);
 bool vmbi_json_append(vmbi_json *arr, vmbi_json *v);
 bool vmbi_json_append_str(vmbi_json *arr, const char *s);
 void vmbi_json_del(vmbi_json *obj, const char *key);
+/* Overwrites the bytes of a string that was a secret; anything else is left as it is. */
+void vmbi_json_wipe(vmbi_json *v);
 bool vmbi_json_set_at(vmbi_json *arr, size_t i, vmbi_json *v);
 void vmbi_json_del_at(vmbi_json *arr, size_t i);
 /* Gets or creates the object under key. */
