@@ -55,7 +55,7 @@ def includes(path):
 
 
 # What the build makes; see the meson.build of its folder.
-GENERATED = {"repo/tree/printable.inc"}
+GENERATED = {"repo/tree/printable.inc", "repo/tree/lower.inc"}
 
 
 def quoted_problem(path, floor, name):

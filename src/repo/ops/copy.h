@@ -21,9 +21,9 @@ typedef struct vmbi_copy_options {
 } vmbi_copy_options;
 
 /* Needs a lock and the index of both. Data is durable before its snapshot is saved. Memory: the
- * largest tree blob, 40 bytes for each tree visited, 44 bytes for each file blob of the snapshot
- * being copied, and 8 MiB. *out (may be NULL) receives an owned array: for each snapshot
- * {"source":id,"id":id in the target,"copied":bool}.
+ * largest tree blob, 43 bytes for each tree visited, and 32 MiB. *out (may be NULL) receives an
+ * owned array: for each snapshot {"source":id,"id":id in the target,"copied":bool}. As restic's
+ * copies do, a copied snapshot has no parent and names its source as "original".
  * A blob that cannot be read ends the copy with its error; snapshots saved before stay. */
 vmb_code vmbi_copy(vmbi_repo *from, vmbi_repo *to, const vmbi_copy_options *o, vmb_job *job,
                    vmbi_json **out, vmbi_copy_stats *stats, vmb_error **err);

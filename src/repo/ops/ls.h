@@ -10,12 +10,13 @@
 typedef vmb_code (*vmbi_ops_json_fn)(void *user, const char *json, size_t len, vmb_error **err);
 
 typedef struct vmbi_ls_options {
-    const char *path; /* absolute path in the snapshot; NULL: the root */
-    bool recursive;
+    const char *path; /* absolute path in the snapshot; NULL or "/": the root */
+    bool recursive;   /* all below it, not only its own entries */
 } vmbi_ls_options;
 
 /* Lists entries as `restic ls --json` prints nodes: {"name","type","path","uid","gid","size" of
- * files,"mode","permissions","mtime","atime","ctime","struct_type":"node"}. With a path: the entry
+ * files,"mode","permissions","mtime","atime","ctime","inode","message_type":"node","struct_type":
+ * "node"}, times in UTC. With a path: the entry
  * itself and, when it is a folder, its entries (all below it when recursive). VMB_E_NOT_FOUND: no
  * such path. Needs the index. Memory: the tree blobs from the root to where the walk is. */
 vmb_code vmbi_ls(vmbi_repo *r, const vmbi_snapshot *s, const vmbi_ls_options *o, vmb_job *job,

@@ -49,6 +49,8 @@ void vmbi_snapshots_free(vmbi_snapshot_set *s);
 vmb_code vmbi_snapshot_find(vmbi_repo *r, const char *id, const vmbi_snapshot_filter *f,
                             vmbi_snapshot *out, vmb_error **err);
 void vmbi_snapshot_done(vmbi_snapshot *s);
+/* Does the snapshot have all tags of "a,b"? An empty tag: it has none at all. */
+bool vmbi_snapshot_has_tags(const vmbi_snapshot *s, const char *tags);
 
 /* The snapshot that restic would take as parent of a backup: the newest of this host with all of
  * these paths, taken at before_unix_ns (0: now) or earlier. id is "" when there is none. */

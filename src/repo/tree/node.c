@@ -107,6 +107,30 @@ uint32_t vmbi_node_st_mode(uint32_t go)
     return st | type;
 }
 
+const char *vmbi_node_type_name(vmbi_node_type type)
+{
+    return type_names[type];
+}
+
+void vmbi_node_mode_text(uint32_t go_mode, char out[VMBI_NODE_MODE_SIZE])
+{
+    static const char high[] = "dalTLDpSugct?"; /* from bit 31 down */
+    static const char low[] = "rwxrwxrwx";
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(high) - 1; i++) {
+        if ((go_mode >> (31 - i) & 1) != 0) {
+            out[n++] = high[i];
+        }
+    }
+    if (n == 0) {
+        out[n++] = '-';
+    }
+    for (size_t i = 0; i < sizeof(low) - 1; i++) {
+        out[n++] = (go_mode >> (8 - i) & 1) != 0 ? low[i] : '-';
+    }
+    out[n] = '\0';
+}
+
 /* ---- printing ------------------------------------------------------------------------------ */
 
 static void print_string(vmbi_buf *out, const char *key, const char *s)
@@ -123,7 +147,7 @@ static void print_number(vmbi_buf *out, const char *key, uint64_t v)
 }
 
 /* RFC 3339 with nanoseconds, zeros at the end of the fraction left out. */
-static void print_time(vmbi_buf *out, const char *key, struct timespec t)
+void vmbi_node_print_time(vmbi_buf *out, const char *key, struct timespec t)
 {
     char text[VMBI_RFC3339_SIZE];
     int64_t seconds = t.tv_sec; /* years 1678 to 2261 fit; others are clamped like restic's */
@@ -214,9 +238,9 @@ void vmbi_node_print(const vmbi_node *n, vmbi_buf *out)
     vmbi_buf_free(&quoted);
     vmbi_buf_addf(out, ",\"type\":\"%s\"", type_names[n->type]);
     print_number(out, "mode", n->mode);
-    print_time(out, "mtime", n->mtime);
-    print_time(out, "atime", n->atime);
-    print_time(out, "ctime", n->ctime);
+    vmbi_node_print_time(out, "mtime", n->mtime);
+    vmbi_node_print_time(out, "atime", n->atime);
+    vmbi_node_print_time(out, "ctime", n->ctime);
     vmbi_buf_addf(out, ",\"uid\":%u,\"gid\":%u", n->uid, n->gid);
     if (n->user != NULL && n->user[0] != '\0') {
         print_string(out, "user", n->user);

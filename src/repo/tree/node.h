@@ -51,6 +51,12 @@ vmbi_node_type vmbi_node_type_of(uint32_t st_mode);
 
 /* Appends the node's JSON, times in UTC. */
 void vmbi_node_print(const vmbi_node *n, vmbi_buf *out);
+/* Pieces of it: ,"key":"2026-…Z" and the type's name. */
+void vmbi_node_print_time(vmbi_buf *out, const char *key, struct timespec t);
+const char *vmbi_node_type_name(vmbi_node_type type);
+/* Go's text of a FileMode: "drwxr-xr-x". */
+#define VMBI_NODE_MODE_SIZE 24
+void vmbi_node_mode_text(uint32_t go_mode, char out[VMBI_NODE_MODE_SIZE]);
 /* Reads one node of a tree (an element of "nodes"). Names that are empty, "." or "..", or that
  * contain '/' or NUL, are refused: they lead out of the target of a restore. */
 vmb_code vmbi_node_parse(const char *json, size_t len, vmbi_node *out, vmb_error **err);

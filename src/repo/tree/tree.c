@@ -5,7 +5,6 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "codec/jscan.h"
 
 void vmbi_node_list_free(vmbi_node_list *l)
 {
@@ -54,27 +53,13 @@ const vmbi_node *vmbi_node_list_find(const vmbi_node_list *l, const char *name)
 
 vmb_code vmbi_tree_load(vmbi_repo *r, const vmbi_repo_id *id, vmbi_node_list *out, vmb_error **err)
 {
-    vmbi_buf text = VMBI_BUF_INIT(VMBI_REPO_MAX_BLOB);
-    vmbi_slice nodes;
-    vmbi_slice item;
-    vmbi_jscan scan;
-    int more = 0;
-    vmb_code rc = vmbi_repo_load_blob(r, VMBI_BLOB_TREE, id, &text, err);
-    if (rc == VMB_OK && (!vmbi_jscan_find(text.data, text.len, "nodes", &nodes) ||
-                         !vmbi_jscan_array(&scan, nodes.p, nodes.len))) {
-        rc = vmbi_fail(err, VMB_E_INVALID, "a tree is malformed");
+    vmbi_tree_reader t;
+    const vmbi_node *node = NULL;
+    vmb_code rc = vmbi_tree_reader_open(r, id, &t, err);
+    while (rc == VMB_OK && (rc = vmbi_tree_reader_next(&t, &node, err)) == VMB_OK && node != NULL) {
+        rc = vmbi_node_list_push(out, &t.node, err);
     }
-    while (rc == VMB_OK && (more = vmbi_jscan_element(&scan, &item)) == 1) {
-        vmbi_node node;
-        rc = vmbi_node_parse(item.p, item.len, &node, err);
-        if (rc == VMB_OK) {
-            rc = vmbi_node_list_push(out, &node, err);
-        }
-    }
-    if (rc == VMB_OK && more < 0) {
-        rc = vmbi_fail(err, VMB_E_INVALID, "a tree is malformed");
-    }
-    vmbi_buf_free(&text);
+    vmbi_tree_reader_close(&t);
     if (rc != VMB_OK) {
         vmbi_node_list_free(out);
     }

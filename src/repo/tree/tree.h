@@ -1,9 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A directory's nodes in memory. */
+/* Trees: read node by node, or as a directory's nodes in memory. */
 #ifndef VMBI_REPO_TREE_TREE_H
 #define VMBI_REPO_TREE_TREE_H
 
+#include "base/job.h"
+#include "codec/jscan.h"
 #include "repo/tree/node.h"
+
+/* Reads a tree blob node by node: one node and the blob's text are in memory. */
+typedef struct vmbi_tree_reader {
+    vmbi_buf text;
+    vmbi_jscan scan;
+    vmbi_node node;
+} vmbi_tree_reader;
+/* Close it after failures, too. */
+vmb_code vmbi_tree_reader_open(vmbi_repo *r, const vmbi_repo_id *id, vmbi_tree_reader *t,
+                               vmb_error **err);
+/* The next node, which is valid until the next call; NULL at the end. */
+vmb_code vmbi_tree_reader_next(vmbi_tree_reader *t, const vmbi_node **node, vmb_error **err);
+void vmbi_tree_reader_close(vmbi_tree_reader *t);
+
+/* Walks over all entries below a tree, depth first, in the trees' order. */
+typedef struct vmbi_tree_walk {
+    vmbi_repo *repo;
+    vmb_job *job;
+    /* path: "/a/b"; tree: the one that the node is in; *descend is true for directories, and may
+     * be set to false. */
+    vmb_code (*visit)(void *user, const vmbi_repo_id *tree, const char *path,
+                      const vmbi_node *node, bool *descend, vmb_error **err);
+    /* A tree cannot be read; VMB_OK goes on without it. NULL: ends the walk with that error. */
+    vmb_code (*unreadable)(void *user, const vmbi_repo_id *tree, const char *path,
+                           const vmb_error *why, vmb_error **err);
+    void *user;
+} vmbi_tree_walk;
+/* Memory: the trees from the root to the entry, together at most 512 MiB (VMB_E_LIMIT). */
+vmb_code vmbi_tree_walk_run(const vmbi_tree_walk *w, const vmbi_repo_id *root, vmb_error **err);
+
+/* The node that an absolute path names below a tree; release it with vmbi_node_done(). */
+vmb_code vmbi_tree_find(vmbi_repo *r, const vmbi_repo_id *root, const char *path, vmbi_node *out,
+                        vmb_error **err);
+/* Reads the content of a file in order, neighbours with one request. fn gets each blob, with its
+ * number; data NULL: it cannot be read (see vmbi_repo_load_run). */
+vmb_code vmbi_tree_content(vmbi_repo *r, const vmbi_node *file, vmb_job *job, vmbi_repo_blob_fn fn,
+                           void *user, vmb_error **err);
 
 typedef struct vmbi_node_list {
     vmbi_node *v;
