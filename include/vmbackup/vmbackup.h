@@ -14,6 +14,7 @@
 #include <vmbackup/context.h>
 #include <vmbackup/run.h>
 #include <vmbackup/catalog.h>
+#include <vmbackup/control.h>
 #include <vmbackup/volume.h>
 #include <vmbackup/repo.h>
 #include <vmbackup/schedule.h>

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "api/location.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -117,7 +118,7 @@ static vmb_code make_store(const vmbi_location *l, const vmbi_json *settings,
 }
 
 /* Takes in one BackupStorageLocation tree. */
-static vmb_code add_tree(vmb_ctx *ctx, vmbi_json *tree, const char *source, vmb_error **err)
+vmb_code vmbi_location_add(vmb_ctx *ctx, vmbi_json *tree, const char *source, vmb_error **err)
 {
     vmbi_location l = {0};
     vmbi_json *settings = NULL;
@@ -162,7 +163,7 @@ vmb_code vmb_ctx_add_location(vmb_ctx *ctx, const char *doc, size_t len, vmb_err
         rc = vmbi_doc_parse(doc, len, "location", NULL, &tree, NULL, err);
     }
     if (rc == VMB_OK) {
-        rc = add_tree(ctx, tree, "location", err);
+        rc = vmbi_location_add(ctx, tree, "location", err);
     }
     vmbi_json_free(tree);
     return rc;
@@ -212,7 +213,7 @@ vmb_code vmb_ctx_load_locations(vmb_ctx *ctx, size_t *count, vmb_error **err)
             !vmbi_json_set_str(tree, "kind", "BackupStorageLocation")) {
             rc = vmbi_fail_nomem(err);
         } else {
-            rc = add_tree(ctx, tree, "storage location of the cluster", err);
+            rc = vmbi_location_add(ctx, tree, "storage location of the cluster", err);
         }
         added += rc == VMB_OK ? 1 : 0;
     }

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* DeleteBackupRequests, in Velero's order: data of volumes, files, restores, the Backup, requests. */
+#include "core/control/control.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#define REQUEST_LIFE_NS (24 * 3600 * VMBI_SECOND)
+
+typedef struct deletion {
+    vmb_control *c;
+    const vmbi_json *request;
+    const char *name;   /* of the request */
+    const char *backup; /* its name */
+    vmbi_json *tree;    /* the Backup; NULL: there is none */
+} deletion;
+
+static vmb_code write_end(const deletion *d, const char *why, vmb_error **err)
+{
+    vmbi_json *patch = vmbi_phase_patch("Processed");
+    vmbi_json *status = vmbi_json_get(patch, "status");
+    vmbi_json *lines = vmbi_json_array();
+    bool ok = status != NULL && lines != NULL && vmbi_json_append_str(lines, why) &&
+              vmbi_json_set(status, "errors", vmbi_json_ref(lines));
+    vmbi_json_free(lines);
+    if (!ok) {
+        vmbi_json_free(patch);
+        patch = NULL;
+    }
+    vmbi_metrics_add(&d->c->metrics, "backup_deletion_failure_total", "", 1);
+    vmb_code rc = vmbi_object_patch(d->c, VMBI_KIND_DELETE, d->name, patch, VMBI_NORMAL, err);
+    if (rc == VMB_OK) {
+        vmbi_control_event(d->c, d->request, true, "NotDeleted", "%s", why);
+    }
+    return rc;
+}
+
+/* What forbids the deletion, as an error; VMB_OK when nothing does. */
+static vmb_code check(const deletion *d, const vmbi_located *l, vmb_error **err)
+{
+    const char *phase = vmbi_json_path_str(d->tree, "status.phase");
+    if (phase != NULL && vmbi_phase_is_working(phase)) {
+        return vmbi_fail(err, VMB_E_STATE, "backup is still in progress");
+    }
+    if (vmbi_located_read_only(l)) {
+        return vmbi_fail(err, VMB_E_STATE,
+                         "cannot delete backup because backup storage location %s is currently in "
+                         "read-only mode",
+                         l->store.location->name);
+    }
+    if (strcmp(vmbi_located_phase(l), "Available") != 0) {
+        return vmbi_fail(err, VMB_E_STATE,
+                         "cannot delete backup because backup storage location %s is currently in "
+                         "Unavailable state",
+                         l->store.location->name);
+    }
+    return VMB_OK;
+}
+
+/* ---- restores of the backup, other requests --------------------------------------------------------- */
+
+typedef struct matches {
+    const char *backup;
+    size_t field;
+    vmbi_strs names;
+    vmb_code rc;
+} matches;
+
+static void note_match(void *user, const vmbi_cached *e)
+{
+    matches *m = user;
+    if (strcmp(vmbi_cached_field(e, m->field), m->backup) == 0 && m->rc == VMB_OK) {
+        m->rc = vmbi_strs_add(&m->names, e->name, NULL);
+    }
+}
+
+static vmb_code remove_all(const deletion *d, vmbi_kind_id kind, size_t field, const char *except,
+                           vmb_error **err)
+{
+    matches m = {.backup = d->backup, .field = field};
+    vmbi_cached_each(d->c, kind, note_match, &m);
+    vmb_code rc = m.rc != VMB_OK ? vmbi_fail_nomem(err) : VMB_OK;
+    for (size_t i = 0; i < m.names.n && rc == VMB_OK; i++) {
+        if (!vmbi_streq(m.names.v[i], except)) {
+            rc = vmbi_object_remove(d->c, kind, m.names.v[i], err);
+        }
+    }
+    vmbi_strs_free(&m.names);
+    return rc;
+}
+
+/* ---- the deletion -------------------------------------------------------------------------------------- */
+
+static vmb_code begin(const deletion *d, vmb_error **err)
+{
+    vmb_code rc = vmbi_object_patch(d->c, VMBI_KIND_DELETE, d->name, vmbi_phase_patch("InProgress"),
+                                    VMBI_NORMAL, err);
+    if (rc == VMB_OK) {
+        rc = vmbi_object_patch(d->c, VMBI_KIND_BACKUP, d->backup, vmbi_phase_patch("Deleting"),
+                               VMBI_NORMAL, err);
+    }
+    return rc;
+}
+
+static vmb_code delete_files(const deletion *d, const vmbi_located *l, vmb_error **err)
+{
+    vmbi_buf folder = VMBI_BUF_INIT(1024);
+    vmbi_buf_addf(&folder, "backups/%s/", d->backup);
+    vmb_code rc = vmbi_buf_check(&folder, err, "name of a folder");
+    if (rc == VMB_OK) {
+        rc = vmbi_located_clear(d->c, l, folder.data, err);
+    }
+    vmbi_buf_free(&folder);
+    return rc;
+}
+
+static vmb_code delete_backup(const deletion *d, const vmbi_located *l, vmb_error **err)
+{
+    vmb_code rc = begin(d, err);
+    if (rc != VMB_OK) {
+        return rc;
+    }
+    rc = delete_files(d, l, err);
+    if (rc == VMB_OK) {
+        rc = remove_all(d, VMBI_KIND_RESTORE, VMBI_RESTORE_BACKUP, NULL, err);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_object_remove(d->c, VMBI_KIND_BACKUP, d->backup, err);
+    }
+    if (rc == VMB_OK) {
+        vmbi_control_event(d->c, d->request, false, "Deleted", "backup %s is deleted", d->backup);
+        vmbi_metrics_add(&d->c->metrics, "backup_deletion_success_total", "", 1);
+        rc = remove_all(d, VMBI_KIND_DELETE, VMBI_DELETE_BACKUP, NULL, err);
+    }
+    return rc;
+}
+
+static bool is_passing(vmb_code rc)
+{
+    return rc == VMB_E_NET || rc == VMB_E_TIMEOUT || rc == VMB_E_SERVER || rc == VMB_E_CANCELLED ||
+           rc == VMB_E_NOMEM || rc == VMB_E_CONFLICT;
+}
+
+static vmb_code process(deletion *d, const vmbi_turn *turn, vmb_error **err)
+{
+    vmbi_located l = {0};
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_object_get(d->c, VMBI_KIND_BACKUP, d->backup, &d->tree, &why);
+    if (rc == VMB_E_NOT_FOUND) {
+        vmb_error_free(why);
+        if (vmbi_streq(vmbi_json_path_str(d->request, "status.phase"), "InProgress")) {
+            /* an earlier turn has deleted all but the requests */
+            return remove_all(d, VMBI_KIND_DELETE, VMBI_DELETE_BACKUP, NULL, err);
+        }
+        return write_end(d, "backup not found", err);
+    }
+    if (rc == VMB_OK) {
+        vmbi_metrics_add(&d->c->metrics, "backup_deletion_attempt_total", "", 1);
+        rc = vmbi_locate(d->c, vmbi_json_path_str(d->tree, "spec.storageLocation"), &l, &why);
+    }
+    if (rc == VMB_OK) {
+        rc = check(d, &l, &why);
+    }
+    if (rc == VMB_OK) {
+        rc = remove_all(d, VMBI_KIND_DELETE, VMBI_DELETE_BACKUP, d->name, &why);
+    }
+    if (rc == VMB_OK) {
+        rc = delete_backup(d, &l, &why);
+    }
+    if (rc != VMB_OK && !(is_passing(rc) && turn->failures < 5)) {
+        rc = write_end(d, vmb_error_message(why), err);
+        vmb_error_free(why);
+    } else {
+        vmbi_error_move(err, &why);
+    }
+    vmbi_located_done(&l);
+    vmbi_json_free(d->tree);
+    return rc;
+}
+
+vmb_code vmbi_reconcile_delete(vmb_control *c, vmbi_turn *turn, vmb_error **err)
+{
+    vmbi_json *request = NULL;
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_object_get(c, VMBI_KIND_DELETE, turn->name, &request, &why);
+    if (rc == VMB_E_NOT_FOUND) {
+        vmb_error_free(why);
+        return VMB_OK;
+    }
+    if (rc != VMB_OK) {
+        vmbi_error_move(err, &why);
+        return rc;
+    }
+    const char *backup = vmbi_json_path_str(request, "spec.backupName");
+    const char *created = vmbi_json_path_str(request, "metadata.creationTimestamp");
+    deletion d = {.c = c, .request = request, .name = turn->name, .backup = backup};
+    int64_t at = 0;
+    if (vmbi_streq(vmbi_json_path_str(request, "status.phase"), "Processed")) {
+        bool old = created == NULL || !vmbi_parse_rfc3339(created, &at) ||
+                   at + REQUEST_LIFE_NS <= vmbi_unix_ns();
+        turn->again_ns = old ? -1 : at + REQUEST_LIFE_NS - vmbi_unix_ns() + VMBI_SECOND;
+        rc = old ? vmbi_object_remove(c, VMBI_KIND_DELETE, turn->name, err) : VMB_OK;
+    } else if (backup == NULL || backup[0] == '\0' || strchr(backup, '/') != NULL) {
+        rc = write_end(&d, "spec.backupName is required", err);
+    } else {
+        rc = process(&d, turn, err);
+    }
+    vmbi_json_free(request);
+    return rc;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a server that died left behind: work that is InProgress and that nobody does any more. */
+#ifndef VMBI_CORE_CONTROL_RECOVER_H
+#define VMBI_CORE_CONTROL_RECOVER_H
+
+#include "core/control/control.h"
+#include "core/run.h"
+
+/* Ends a Backup in a working phase: as what the store says when its velero-backup.json is there,
+ * else as Failed, after removing what the run left in the store and its snapshots. */
+vmb_code vmbi_recover_backup(vmb_control *c, const vmbi_json *tree, vmbi_turn *turn,
+                             vmb_error **err);
+/* The object's patch for what a run made of a Backup (or what its stored file says). */
+vmbi_json *vmbi_backup_outcome_patch(const vmbi_json *backup);
+/* {"status":{"phase":"Failed","failureReason","completionTimestamp"}}; NULL without memory. */
+vmbi_json *vmbi_failed_patch(const char *reason);
+/* Runs on the caller's thread; the control's stop cancels it. */
+vmb_code vmbi_control_execute(vmb_control *c, vmb_run *run, vmb_error **err);
+
+#endif
