@@ -5,20 +5,22 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "repo/chunkscan.h"
 
 enum {
     STREAMS = 4, /* fingerprints rolled at a time: one alone waits for its table look-ups */
     /* Bytes searched at a time, all streams together. What lies behind the next cut is not lost: the
      * next chunk starts from there. */
-    BLOCK = 256 * 1024
+    BLOCK = 32 * (8192 + 64), /* streams a power of two apart would meet in the cache */
+    WIDE_WORTH = 16 * 1024 /* shorter blocks are not worth the windows that are read twice */
 };
-
-#define CUT_MASK UINT64_C(0xfffff) /* 2^20 bytes between cuts on average */
 
 struct vmbi_rabin {
     int shift;         /* degree - 8: the byte that leaves the digest stands there */
     uint64_t mod[256]; /* takes the byte above the degree away */
     uint64_t out[256]; /* what a byte that leaves the window left, moved on by one byte */
+    bool wide;
+    vmbi_scan_tables slices; /* of the wide scan */
 };
 
 static int degree(uint64_t p)
@@ -64,6 +66,10 @@ vmb_code vmbi_rabin_new(uint64_t polynomial, vmbi_rabin **out, vmb_error **err)
         }
         t->out[b] = h;
     }
+    t->wide = k == VMBI_SCAN_DEGREE && vmbi_scan_wide_usable();
+    if (t->wide) {
+        vmbi_scan_tables_init(&t->slices, t->mod, t->out);
+    }
     *out = t;
     return VMB_OK;
 }
@@ -101,29 +107,10 @@ void vmbi_chunker_reset(vmbi_chunker *c)
 
 /* ---- searching ----------------------------------------------------------------------------- */
 
-/* Places of one stream within a block: ascending, neighbours joined, at most one run per two
- * bytes. Zeros make every place a cut, so runs are what keeps this small. */
-typedef struct found {
-    struct vmbi_cut_run runs[64];
-    size_t n;
-    bool full; /* more runs than fit: the block is searched again in smaller pieces */
-} found;
-
-static void note(found *f, size_t at)
-{
-    if (f->n > 0 && f->runs[f->n - 1].last + 1 == at) {
-        f->runs[f->n - 1].last = at;
-    } else if (f->n < VMBI_ARRAY_LEN(f->runs)) {
-        f->runs[f->n++] = (struct vmbi_cut_run){at, at};
-    } else {
-        f->full = true;
-    }
-}
-
 /* Looks at the places first + 1 … first + n of each of four stretches; a place is the number of
  * bytes before it. The four chains of table look-ups run side by side. */
 static void scan_four(const vmbi_rabin *t, const uint8_t *data, const size_t first[STREAMS],
-                      size_t n, found f[STREAMS])
+                      size_t n, vmbi_found f[STREAMS])
 {
     const uint64_t *mod = t->mod;
     const uint64_t *out = t->out;
@@ -143,23 +130,23 @@ static void scan_four(const vmbi_rabin *t, const uint8_t *data, const size_t fir
         ROLL(d1, p1);
         ROLL(d2, p2);
         ROLL(d3, p3);
-        if (VMBI_UNLIKELY((d0 & CUT_MASK) == 0)) {
-            note(&f[0], first[0] + i + 1);
+        if (VMBI_UNLIKELY((d0 & VMBI_CUT_MASK) == 0)) {
+            vmbi_found_note(&f[0], first[0] + i + 1);
         }
-        if (VMBI_UNLIKELY((d1 & CUT_MASK) == 0)) {
-            note(&f[1], first[1] + i + 1);
+        if (VMBI_UNLIKELY((d1 & VMBI_CUT_MASK) == 0)) {
+            vmbi_found_note(&f[1], first[1] + i + 1);
         }
-        if (VMBI_UNLIKELY((d2 & CUT_MASK) == 0)) {
-            note(&f[2], first[2] + i + 1);
+        if (VMBI_UNLIKELY((d2 & VMBI_CUT_MASK) == 0)) {
+            vmbi_found_note(&f[2], first[2] + i + 1);
         }
-        if (VMBI_UNLIKELY((d3 & CUT_MASK) == 0)) {
-            note(&f[3], first[3] + i + 1);
+        if (VMBI_UNLIKELY((d3 & VMBI_CUT_MASK) == 0)) {
+            vmbi_found_note(&f[3], first[3] + i + 1);
         }
     }
 #undef ROLL
 }
 
-static vmb_code keep(vmbi_chunker *c, const found *f, vmb_error **err)
+static vmb_code keep(vmbi_chunker *c, const vmbi_found *f, vmb_error **err)
 {
     for (size_t i = 0; i < f->n; i++) {
         struct vmbi_cut_run run = f->runs[i];
@@ -182,41 +169,62 @@ static vmb_code keep(vmbi_chunker *c, const found *f, vmb_error **err)
     return VMB_OK;
 }
 
+/* Searches the places from + 1 … from + block in one go; *full: some stretch had too many runs, and
+ * nothing was kept. */
+static vmb_code scan_block(vmbi_chunker *c, const uint8_t *data, size_t from, size_t block,
+                           bool *full, vmb_error **err)
+{
+    const bool wide = c->tables->wide && block >= WIDE_WORTH;
+    const size_t streams = wide ? VMBI_SCAN_STREAMS : STREAMS;
+    const size_t step = wide ? VMBI_SCAN_STEP : 1;
+    const size_t part = ((block + streams - 1) / streams + step - 1) / step * step;
+    const size_t n = block < streams ? block : part;
+    size_t first[VMBI_SCAN_STREAMS];
+    vmbi_found f[VMBI_SCAN_STREAMS];
+    size_t s = 0;
+    vmb_code rc = VMB_OK;
+
+    for (s = 0; s < streams; s++) { /* the last stretches may overlap: they end at the block's end */
+        const size_t at = s * part;
+
+        first[s] = from + (at + n <= block ? at : block - n);
+        f[s].n = 0;
+        f[s].full = false;
+    }
+    if (wide) {
+        vmbi_scan_wide(&c->tables->slices, data, first, n, f);
+    } else {
+        scan_four(c->tables, data, first, n, f);
+    }
+    *full = false;
+    for (s = 0; s < streams; s++) {
+        *full = *full || f[s].full;
+    }
+    for (s = 0; s < streams && !*full && rc == VMB_OK; s++) {
+        rc = keep(c, &f[s], err);
+    }
+    return rc;
+}
+
 /* Searches the places from + 1 … to; from is at least the window's size. */
 static vmb_code scan(vmbi_chunker *c, const uint8_t *data, size_t from, size_t to, vmb_error **err)
 {
+    size_t most = BLOCK;
+
     while (from < to) {
-        size_t block = to - from < BLOCK ? to - from : BLOCK;
-        bool full = true;
-        while (full) {
-            size_t part = (block + STREAMS - 1) / STREAMS;
-            size_t first[STREAMS];
-            found f[STREAMS];
-            size_t n = block < STREAMS ? block : part;
-            for (size_t s = 0; s < STREAMS; s++) {
-                /* short blocks overlap: the last stretch ends at the block's end */
-                size_t at = s * part;
-                first[s] = from + (at + n <= block ? at : block - n);
-                f[s].n = 0;
-                f[s].full = false;
-            }
-            scan_four(c->tables, data, first, n, f);
-            full = false;
-            for (size_t s = 0; s < STREAMS; s++) {
-                full = full || f[s].full;
-            }
-            if (full) { /* crafted data: alternating places; smaller pieces always fit */
-                block = block / 2 > 64 ? block / 2 : 64;
-                continue;
-            }
-            for (size_t s = 0; s < STREAMS; s++) {
-                vmb_code rc = keep(c, &f[s], err);
-                if (rc != VMB_OK) {
-                    return rc;
-                }
-            }
+        const size_t block = to - from < most ? to - from : most;
+        bool full = false;
+        vmb_code rc = scan_block(c, data, from, block, &full, err);
+
+        if (rc != VMB_OK) {
+            return rc;
+        }
+        if (full) { /* crafted data: alternating places; smaller pieces always fit */
+            most = block / 2 > 64 ? block / 2 : 64;
+            continue;
         }
         from += block;
+        most = BLOCK;
     }
     return VMB_OK;
 }

@@ -143,6 +143,54 @@ static void rabin_digest_as_restic(void **state)
     free(data);
 }
 
+/* The end of the first chunk by the rule itself, each window from its beginning. */
+static size_t plain_cut(const vmbi_rabin *t, const uint8_t *p, size_t len)
+{
+    size_t end = len < VMBI_CHUNK_MAX ? len : VMBI_CHUNK_MAX;
+    for (size_t at = VMBI_CHUNK_MIN; at < end; at++) {
+        if ((vmbi_rabin_digest(t, p + at - VMBI_CHUNK_WINDOW) & 0xfffff) == 0) {
+            return at;
+        }
+    }
+    return end;
+}
+
+static void expect_plain(const uint8_t *data, size_t len)
+{
+    static const size_t steps[] = {64 * MIB, 70001, 999983};
+    vmbi_rabin *t = NULL;
+    assert_int_equal(vmbi_rabin_new(UINT64_C(0x3da3358b4dc173), &t, NULL), VMB_OK);
+    for (size_t s = 0; s < 3; s++) {
+        size_t got[64];
+        size_t n = chunk_all(t, data, len, steps[s], got, 64);
+        size_t start = 0;
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(got[i], plain_cut(t, data + start, len - start));
+            start += got[i];
+        }
+        assert_int_equal(start, len);
+    }
+    vmbi_rabin_free(t);
+}
+
+static void chunker_any_data_cuts_by_the_rule(void **state)
+{
+    (void)state;
+    size_t len = 4 * MIB;
+    uint8_t *p = stream(len);
+    expect_plain(p, len);
+    expect_plain(p, len - 1);
+    /* Zeros but for one byte in 66: windows of zeros everywhere, in runs of two. */
+    for (size_t period = 64; period <= 67; period++) {
+        memset(p, 0, len);
+        for (size_t i = 0; i < len; i += period) {
+            p[i] = (uint8_t)(i / period | 1);
+        }
+        expect_plain(p, len);
+    }
+    free(p);
+}
+
 static void rabin_bad_polynomial_is_refused(void **state)
 {
     (void)state;
@@ -162,6 +210,7 @@ int main(void)
         cmocka_unit_test(chunker_repeated_byte_cuts_at_the_maximum),
         cmocka_unit_test(chunker_short_streams_are_one_chunk),
         cmocka_unit_test(rabin_digest_as_restic),
+        cmocka_unit_test(chunker_any_data_cuts_by_the_rule),
         cmocka_unit_test(rabin_bad_polynomial_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
