@@ -86,7 +86,14 @@ vmb_code vmbi_restic_open_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t
         }
     }
     if (code == VMB_E_DENIED || code == VMB_E_PARSE || code == VMB_E_LIMIT) {
-        return vmbi_wrap(err, VMB_E_INVALID, "damaged");
+        vmb_error *why = NULL;
+
+        if (err != NULL) {
+            vmbi_error_move(&why, err);
+        }
+        code = vmbi_fail(err, VMB_E_INVALID, "damaged: %s", vmb_error_message(why));
+        vmb_error_free(why);
+        return code;
     }
     if (code != VMB_OK) {
         return code;
