@@ -54,6 +54,17 @@ static vmb_code copy_name(const char *s, char **out, vmb_error **err)
     return s == NULL || *out != NULL ? VMB_OK : vmbi_fail_nomem(err);
 }
 
+/* Snapshots, their parents and locks all carry the same name. */
+static vmb_code host_name(const char *given, char **out, vmb_error **err)
+{
+    char name[256] = "";
+
+    if (given == NULL && gethostname(name, sizeof(name) - 1) != 0) {
+        return vmbi_fail(err, VMB_E_IO, "this machine has no name: give \"host\"");
+    }
+    return copy_name(given != NULL ? given : name, out, err);
+}
+
 /* A handle without a repository in it. */
 static vmb_code new_handle(vmb_ctx *ctx, const vmbi_store_location *location,
                            const vmbi_repo_settings *s, vmb_repo **out, vmb_error **err)
@@ -67,6 +78,7 @@ static vmb_code new_handle(vmb_ctx *ctx, const vmbi_store_location *location,
     atomic_init(&r->refs, 1);
     atomic_init(&r->busy, false);
     atomic_init(&r->disks, 0);
+    atomic_init(&r->disk_lock, false);
     r->events.fd = -1;
     r->ctx = vmb_ctx_ref(ctx);
     r->location = location;
@@ -74,7 +86,7 @@ static vmb_code new_handle(vmb_ctx *ctx, const vmbi_store_location *location,
     r->no_lock = s->no_lock || location->read_only;
     vmb_code rc = vmbi_cancel_new(&r->cancel, err);
     if (rc == VMB_OK) {
-        rc = copy_name(s->hostname, &r->hostname, err);
+        rc = host_name(s->hostname, &r->hostname, err);
     }
     if (rc == VMB_OK) {
         rc = copy_name(s->username, &r->username, err);
@@ -237,10 +249,42 @@ vmb_code vmbi_repoapi_enter(vmb_repo *repo, const char *function, vmb_error **er
     return rc;
 }
 
+/* Gives the disks' lock back after the last of them. Who finds a call in progress leaves it to that
+ * call: each side first changes its own part and then looks at the other's. */
+static void drop_disk_lock(vmb_repo *r)
+{
+    if (atomic_load(&r->disks) == 0 && atomic_load(&r->disk_lock) &&
+        !atomic_exchange(&r->busy, true)) {
+        if (atomic_load(&r->disks) == 0 && atomic_exchange(&r->disk_lock, false)) {
+            vmbi_repo_unlock(r->repo);
+        }
+        atomic_store(&r->busy, false);
+    }
+}
+
 void vmbi_repoapi_leave(vmb_repo *repo)
 {
     vmbi_ctx_leave(repo->ctx);
-    atomic_store_explicit(&repo->busy, false, memory_order_release);
+    atomic_store(&repo->busy, false);
+    drop_disk_lock(repo);
+}
+
+void vmbi_repoapi_hold(vmb_repo *r)
+{
+    (void)atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    (void)atomic_fetch_add(&r->disks, 1);
+    if (!r->no_lock && !r->ctx->serial) {
+        atomic_store(&r->disk_lock, true);
+    }
+}
+
+void vmbi_repoapi_release(vmb_repo *r)
+{
+    (void)atomic_fetch_sub(&r->disks, 1);
+    if (getpid() == r->ctx->pid) {
+        drop_disk_lock(r);
+    }
+    vmbi_repoapi_unref(r);
 }
 
 static vmb_code may_lock(const vmb_repo *r, vmbi_repoapi_need need, vmb_error **err)

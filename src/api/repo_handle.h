@@ -13,6 +13,7 @@
 #include "base/job.h"
 #include "core/context.h"
 #include "core/events.h"
+#include "repo/ops/snapshots.h"
 #include "repo/repo.h"
 
 struct vmb_repo {
@@ -23,7 +24,7 @@ struct vmb_repo {
     vmb_job job; /* of all calls: hears cancel, logs to events and context */
     vmbi_repo *repo;
     char *prefix;
-    char *hostname; /* NULL: this machine's */
+    char *hostname; /* as given, or this machine's */
     char *username; /* NULL: this process's */
     int64_t lock_wait_ns;
     bool no_lock;     /* asked for, or the location is read-only */
@@ -34,8 +35,8 @@ struct vmb_repo {
 
     /* Disks read beside other calls; what replaces the index waits for them. */
     pthread_rwlock_t index_lock;
-    atomic_uint disks; /* open; the first one takes the shared lock, the last gives it back */
-    bool disk_lock;    /* that lock is held; changed within a call only */
+    atomic_uint disks;     /* open */
+    atomic_bool disk_lock; /* a lock is held for them; changed by who has `busy` only */
 };
 
 typedef enum vmbi_repoapi_need {
@@ -60,10 +61,42 @@ void vmbi_repoapi_warn(void *user, const char *path, const char *text);
 void vmbi_repoapi_progress(vmb_repo *repo, int64_t done, int64_t total);
 
 void vmbi_repoapi_unref(vmb_repo *repo);
+/* For an open disk: a reference, and the shared lock beyond the end of the call. The lock is not
+ * kept where the store is called by one thread at a time, because it must be refreshed. */
+void vmbi_repoapi_hold(vmb_repo *repo);
+void vmbi_repoapi_release(vmb_repo *repo);
 
 /* Hands a document out as text and releases it; out may be NULL. */
 vmb_code vmbi_repoapi_give(vmbi_json *doc, char **out, size_t *out_len, vmb_error **err);
 vmb_code vmbi_repoapi_missing(const char *function, vmb_error **err);
+
+/* ---- repo_parts.c ---- */
+
+/* Which snapshots, as several options objects say it. */
+typedef struct vmbi_repoapi_filter {
+    vmbi_option_list snapshots, hosts, tags, paths;
+} vmbi_repoapi_filter;
+/* Rows of an options table for a struct with a member `filter`; without "snapshots". */
+#define VMBI_REPOAPI_FILTER_FIELDS(type)                                \
+    VMBI_OPTION(type, filter.hosts, "host", STRINGS, 0, 0),             \
+        VMBI_OPTION(type, filter.tags, "tags", TAGS, 0, 0),             \
+        VMBI_OPTION(type, filter.paths, "paths", STRINGS, 0, 0)
+vmbi_snapshot_filter vmbi_repoapi_filter_of(const vmbi_repoapi_filter *f);
+/* The snapshot of an ID, a start of one, or "latest" under the filter. */
+vmb_code vmbi_repoapi_find(vmb_repo *repo, const char *snapshot, const vmbi_repoapi_filter *f,
+                           vmbi_snapshot *out, vmb_error **err);
+/* The host's name for a new snapshot. */
+const char *vmbi_repoapi_host(vmb_repo *repo, const char *given);
+
+/* What a call adds to the repository. */
+typedef struct vmbi_repoapi_tally {
+    vmb_repo *repo;
+    vmbi_repo_stats before;
+    int64_t start_ns;
+} vmbi_repoapi_tally;
+void vmbi_repoapi_tally_begin(vmbi_repoapi_tally *t, vmb_repo *repo);
+/* The part of a backup's summary that is the same for files and disks; NULL: memory is out. */
+vmbi_json *vmbi_repoapi_summary(const vmbi_repoapi_tally *t);
 
 /* repo_settings.c: from the settings of init and open. */
 typedef struct vmbi_repo_settings {
