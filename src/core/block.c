@@ -2,7 +2,7 @@
 /* A block: one collected object with everything that must be taken together with it. Related
  * objects come before the one that named them; hooks of all its pods run around the cut of all its
  * volumes; only then anything is written. */
-#include "core/backup.h"
+#include "core/block.h"
 
 #include <string.h>
 
@@ -18,38 +18,17 @@ enum {
     MAX_BLOCK_BYTES = 48 * 1024 * 1024
 };
 
-typedef struct block_item {
-    const vmbi_resource *res;
-    char *ns; /* "" for cluster-scoped */
-    char *name;
-    char *json;
-    size_t len;
-    bool drop;           /* not written */
-    bool is_pod;
-    bool held;           /* pre hooks were started: post hooks are owed */
-    int64_t held_ns;     /* since when, monotonic */
-    vmbi_volume *volume; /* of a claim */
-    vmbi_hook_list pre;
-    vmbi_hook_list post;
-} block_item;
-
-typedef struct block {
-    block_item *v;
-    size_t n;
-    size_t cap;
-    size_t bytes;
-} block;
-
-static void free_item(block_item *it)
+static void free_item(vmbi_block_item *it)
 {
     vmbi_free(it->ns);
     vmbi_free(it->name);
     vmbi_free(it->json);
+    vmbi_json_free(it->tree);
     vmbi_hook_list_free(&it->pre);
     vmbi_hook_list_free(&it->post);
 }
 
-static void free_block(block *blk)
+static void free_block(vmbi_block *blk)
 {
     for (size_t i = 0; i < blk->n; i++) {
         free_item(&blk->v[i]);
@@ -63,7 +42,7 @@ static bool is_core(const vmbi_resource *res, const char *name)
 }
 
 /* Appends; takes json over in every case. */
-static vmb_code push(block *blk, const vmbi_resource *res, const char *ns, const char *name,
+static vmb_code push(vmbi_block *blk, const vmbi_resource *res, const char *ns, const char *name,
                      char *json, size_t len, vmb_error **err)
 {
     if (blk->n >= MAX_BLOCK_ITEMS || blk->bytes > MAX_BLOCK_BYTES) {
@@ -73,7 +52,7 @@ static vmb_code push(block *blk, const vmbi_resource *res, const char *ns, const
     }
     if (blk->n == blk->cap) {
         size_t cap = blk->cap == 0 ? 16 : blk->cap * 2;
-        block_item *v = vmbi_realloc_array(blk->v, cap, sizeof(*v));
+        vmbi_block_item *v = vmbi_realloc_array(blk->v, cap, sizeof(*v));
         if (v == NULL) {
             vmb_free(json);
             return vmbi_fail_nomem(err);
@@ -81,7 +60,7 @@ static vmb_code push(block *blk, const vmbi_resource *res, const char *ns, const
         blk->v = v;
         blk->cap = cap;
     }
-    block_item it = {.res = res, .json = json, .len = len, .is_pod = is_core(res, "pods")};
+    vmbi_block_item it = {.res = res, .json = json, .len = len, .is_pod = is_core(res, "pods")};
     it.ns = vmbi_strdup(ns != NULL ? ns : "");
     it.name = vmbi_strdup(name);
     if (it.ns == NULL || it.name == NULL) {
@@ -95,7 +74,7 @@ static vmb_code push(block *blk, const vmbi_resource *res, const char *ns, const
 
 /* ---- the closure --------------------------------------------------------------------------- */
 
-static vmb_code add_item(vmbi_backup *b, block *blk, const vmbi_resource *res, const char *ns,
+static vmb_code add_item(vmbi_backup *b, vmbi_block *blk, const vmbi_resource *res, const char *ns,
                          const char *name, char *json, size_t len, int depth, vmb_error **err);
 
 /* A copy of an object with apiVersion and kind, which the items of a list lack. */
@@ -167,7 +146,7 @@ static vmb_code fetch_related(vmbi_backup *b, const vmbi_resource *res, const vm
     return rc;
 }
 
-static vmb_code add_related(vmbi_backup *b, block *blk, const vmbi_related *rel, int depth,
+static vmb_code add_related(vmbi_backup *b, vmbi_block *blk, const vmbi_related *rel, int depth,
                             vmb_error **err)
 {
     const vmbi_resource *res =
@@ -228,7 +207,7 @@ static vmb_code check_replacement(const vmbi_resource *res, const char *ns, cons
 
 /* Runs actions over the object, adds what it names, then the object. Takes json over. Failures of
  * this object are logged and leave it out; a returned failure ends the backup. */
-static vmb_code add_item(vmbi_backup *b, block *blk, const vmbi_resource *res, const char *ns,
+static vmb_code add_item(vmbi_backup *b, vmbi_block *blk, const vmbi_resource *res, const char *ns,
                          const char *name, char *json, size_t len, int depth, vmb_error **err)
 {
     struct vmb_action_result result = {0};
@@ -270,7 +249,7 @@ static vmb_code add_item(vmbi_backup *b, block *blk, const vmbi_resource *res, c
 
 /* ---- hooks --------------------------------------------------------------------------------- */
 
-static vmb_code find_hooks(vmbi_backup *b, block_item *pod, vmb_error **err)
+static vmb_code find_hooks(vmbi_backup *b, vmbi_block_item *pod, vmb_error **err)
 {
     int64_t timeout = b->ctx->settings.hook_timeout_ns;
     vmb_code rc = vmbi_hooks_for_pod_raw(b->hooks, pod->json, pod->len, VMBI_HOOK_PRE, timeout,
@@ -291,10 +270,10 @@ static vmb_code find_hooks(vmbi_backup *b, block_item *pod, vmb_error **err)
     return rc;
 }
 
-static vmb_code run_pre_hooks(vmbi_backup *b, block *blk, vmb_error **err)
+static vmb_code run_pre_hooks(vmbi_backup *b, vmbi_block *blk, vmb_error **err)
 {
     for (size_t i = 0; i < blk->n; i++) {
-        block_item *it = &blk->v[i];
+        vmbi_block_item *it = &blk->v[i];
         if (!it->is_pod) {
             continue;
         }
@@ -324,11 +303,11 @@ static vmb_code run_pre_hooks(vmbi_backup *b, block *blk, vmb_error **err)
 
 /* Every pod whose pre hooks were started gets its post hooks, whatever happened in between; pods
  * with post hooks only get them when the block was cut. */
-static vmb_code run_post_hooks(vmbi_backup *b, block *blk, bool cut, vmb_error **err)
+static vmb_code run_post_hooks(vmbi_backup *b, vmbi_block *blk, bool cut, vmb_error **err)
 {
     vmb_code rc = VMB_OK;
     for (size_t i = 0; i < blk->n; i++) {
-        block_item *it = &blk->v[i];
+        vmbi_block_item *it = &blk->v[i];
         if (!it->is_pod || (!it->held && !(cut && it->post.n > 0))) {
             continue;
         }
@@ -345,76 +324,121 @@ static vmb_code run_post_hooks(vmbi_backup *b, block *blk, bool cut, vmb_error *
 
 /* ---- volumes ------------------------------------------------------------------------------- */
 
-static vmb_code parse_pods(const block *blk, vmbi_json ***out, size_t *n, vmb_error **err)
+vmbi_block_item *vmbi_block_find(vmbi_block *blk, const char *group_resource, const char *ns,
+                                 const char *name)
 {
-    vmbi_json **pods = vmbi_alloc_array(blk->n, sizeof(*pods));
-    *n = 0;
-    if (pods == NULL) {
-        return vmbi_fail_nomem(err);
-    }
-    vmb_code rc = VMB_OK;
-    for (size_t i = 0; i < blk->n && rc == VMB_OK; i++) {
-        if (blk->v[i].is_pod) {
-            rc = vmbi_json_parse(blk->v[i].json, blk->v[i].len, blk->v[i].name, &pods[*n], err);
-            *n += rc == VMB_OK ? 1 : 0;
-            rc = rc == VMB_E_NOMEM ? rc : VMB_OK; /* one that cannot be read says nothing */
+    for (size_t i = 0; i < blk->n; i++) {
+        vmbi_block_item *it = &blk->v[i];
+        if (strcmp(it->name, name) == 0 && strcmp(it->ns, ns) == 0 &&
+            is_core(it->res, group_resource)) {
+            return it;
         }
     }
-    *out = pods;
+    return NULL;
+}
+
+vmb_code vmbi_block_tree(vmbi_block_item *it, const vmbi_json **out, vmb_error **err)
+{
+    vmb_code rc = it->tree != NULL ? VMB_OK
+                                   : vmbi_json_parse(it->json, it->len, it->name, &it->tree, err);
+    if (rc == VMB_OK) {
+        *out = it->tree;
+    }
     return rc;
 }
 
-static vmb_code begin_volume(vmbi_backup *b, block_item *it, vmbi_json *const *pods,
-                             size_t n_pods, vmb_error **err)
+void vmbi_block_drop_trees(vmbi_block *blk)
+{
+    for (size_t i = 0; i < blk->n; i++) {
+        vmbi_json_free(blk->v[i].tree);
+        blk->v[i].tree = NULL;
+    }
+}
+
+static vmb_code begin_volume(vmbi_backup *b, vmbi_block *blk, vmbi_block_item *it, vmb_error **err)
 {
     vmbi_json *claim = NULL;
     vmb_code rc = vmbi_json_parse(it->json, it->len, it->name, &claim, err);
     if (rc == VMB_OK) {
-        const vmbi_json *const *seen_pods = (const vmbi_json *const *)pods;
-        rc = vmbi_volume_begin(b, claim, seen_pods, n_pods, &it->volume, &it->drop, err);
+        rc = vmbi_volume_begin(b, blk, claim, &it->volume, &it->drop, err);
     }
     vmbi_json_free(claim);
     return rc;
 }
 
-/* Starts the snapshots of all claims at once, then waits for all cuts. */
-static vmb_code cut_volumes(vmbi_backup *b, block *blk, vmb_error **err)
+static vmb_code choose_pod_volumes(vmbi_backup *b, vmbi_block *blk, vmbi_block_item *it,
+                                   vmb_error **err)
 {
-    vmbi_json **pods = NULL;
-    size_t n_pods = 0;
-    vmbi_volume **volumes = vmbi_alloc_array(blk->n, sizeof(vmbi_volume *));
-    size_t n = 0;
-    vmb_code rc = volumes != NULL ? parse_pods(blk, &pods, &n_pods, err) : vmbi_fail_nomem(err);
+    const vmbi_json *pod = NULL;
+    vmb_code rc = vmbi_block_tree(it, &pod, err);
+    if (rc == VMB_OK && !it->drop) {
+        rc = vmbi_pod_volumes_choose(b, blk, pod, &it->drop, err);
+    }
+    return rc;
+}
+
+/* Calls fn for the block's items of one resource; what fails is logged and left out. */
+static vmb_code for_items(vmbi_backup *b, vmbi_block *blk, const char *resource,
+                          vmb_code (*fn)(vmbi_backup *, vmbi_block *, vmbi_block_item *,
+                                         vmb_error **),
+                          vmb_error **err)
+{
+    vmb_code rc = VMB_OK;
     for (size_t i = 0; i < blk->n && rc == VMB_OK; i++) {
-        block_item *it = &blk->v[i];
-        if (is_core(it->res, "persistentvolumeclaims")) {
-            vmb_error *why = NULL;
-            rc = begin_volume(b, it, pods, n_pods, &why);
-            if (rc != VMB_OK && !vmbi_backup_is_over(b, rc)) {
-                vmbi_runlog_error(&b->log, "persistentvolumeclaims", it->ns, it->name, why,
-                                  "the claim is not backed up");
-                vmb_error_free(vmbi_steal(&why));
-                it->drop = true;
-                rc = VMB_OK;
-            }
-            vmbi_error_move(err, &why);
-            if (it->volume != NULL) {
-                volumes[n++] = it->volume;
-            }
+        vmbi_block_item *it = &blk->v[i];
+        if (!is_core(it->res, resource)) {
+            continue;
+        }
+        vmb_error *why = NULL;
+        rc = fn(b, blk, it, &why);
+        if (rc != VMB_OK && !vmbi_backup_is_over(b, rc)) {
+            vmbi_runlog_error(&b->log, resource, it->ns, it->name, why,
+                              "the object is not backed up");
+            vmb_error_free(vmbi_steal(&why));
+            it->drop = true;
+            rc = VMB_OK;
+        }
+        vmbi_error_move(err, &why);
+    }
+    return rc;
+}
+
+/* Starts the snapshots of all claims and the filesystem backups of all pods, then waits for all
+ * cuts, and for what is saved. */
+static vmb_code cut_volumes(vmbi_backup *b, vmbi_block *blk, vmb_error **err)
+{
+    vmbi_volume **volumes = vmbi_alloc_array(blk->n, sizeof(vmbi_volume *));
+    vmbi_fs_batch *batch = NULL;
+    size_t first = b->n_pod_volumes;
+    size_t n = 0;
+    if (volumes == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    vmb_code rc = for_items(b, blk, "pods", choose_pod_volumes, err);
+    if (rc == VMB_OK) {
+        rc = for_items(b, blk, "persistentvolumeclaims", begin_volume, err);
+    }
+    vmbi_block_drop_trees(blk);
+    if (rc == VMB_OK && !b->ctx->serial) {
+        rc = vmbi_fs_begin(b, first, &batch, err);
+    }
+    for (size_t i = 0; i < blk->n; i++) {
+        if (blk->v[i].volume != NULL) {
+            volumes[n++] = blk->v[i].volume;
         }
     }
     if (n > 0) {
         vmbi_volumes_wait_cut(b, volumes, n); /* also after a failure: those begun are driven */
     }
-    for (size_t i = 0; i < n_pods; i++) {
-        vmbi_json_free(pods[i]);
+    if (rc == VMB_OK && b->ctx->serial) { /* two providers at a time are not allowed */
+        rc = vmbi_fs_begin(b, first, &batch, err);
     }
-    vmbi_free(pods);
+    vmbi_fs_wait(batch);
     vmbi_free(volumes);
     return rc;
 }
 
-static vmb_code patch_claim(vmbi_backup *b, block_item *it, vmb_error **err)
+static vmb_code patch_claim(vmbi_backup *b, vmbi_block_item *it, vmb_error **err)
 {
     vmbi_json *tree = NULL;
     char *text = NULL;
@@ -454,14 +478,29 @@ vmb_code vmbi_backup_write(vmbi_backup *b, const vmbi_resource *res, const char 
     return rc;
 }
 
-static vmb_code write_items(vmbi_backup *b, block *blk, vmb_error **err)
+/* Did the filesystem backup fail that was to save this claim? */
+static bool lost_by_pod(const vmbi_backup *b, const vmbi_block_item *it)
+{
+    vmbi_buf key = VMBI_BUF_INIT(1024);
+    const vmbi_pod_volume *v = NULL;
+    if (b->fs_claims.n > 0 && vmbi_claim_key(it->ns, it->name, &key, NULL) == VMB_OK) {
+        v = vmbi_map_get(&b->fs_claims, key.data);
+    }
+    vmbi_buf_free(&key);
+    return v != NULL && v->state != VMBI_FS_SAVED;
+}
+
+static vmb_code write_items(vmbi_backup *b, vmbi_block *blk, vmb_error **err)
 {
     for (size_t i = 0; i < blk->n; i++) {
-        block_item *it = &blk->v[i];
+        vmbi_block_item *it = &blk->v[i];
         vmb_error *why = NULL;
         vmb_code rc = VMB_OK;
         if (it->volume != NULL && it->volume->failed) {
             continue; /* logged when it failed; a claim without its data is not kept */
+        }
+        if (is_core(it->res, "persistentvolumeclaims") && lost_by_pod(b, it)) {
+            continue; /* the same */
         }
         if (it->drop) {
             continue;
@@ -492,7 +531,7 @@ static vmb_code write_items(vmbi_backup *b, block *blk, vmb_error **err)
 vmb_code vmbi_block_take(vmbi_backup *b, const vmbi_resource *res, const char *ns,
                          const char *name, const char *json, size_t len, vmb_error **err)
 {
-    block blk = {0};
+    vmbi_block blk = {0};
     char *copy = NULL;
     vmb_code rc = typed_copy(res, json, len, &copy, &len, err);
     if (rc == VMB_OK) {

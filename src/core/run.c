@@ -109,12 +109,6 @@ static vmb_code check_location(const vmbi_backup *b, const vmb_error *missing,
                           "choose a location with accessMode ReadWrite",
                           "the storage location %s is read-only", b->store.location->name);
     }
-    if (!vmbi_json_is_null(vmbi_json_path(b->resource, "spec.resourcePolicy"))) {
-        vmbi_problems_add(problems, true, "spec.resourcePolicy",
-                          "remove resourcePolicy; use includes, excludes and snapshotVolumes",
-                          "volume policies are not supported yet, and ignoring one would save "
-                          "other volumes than it says");
-    }
     return problems->status;
 }
 
@@ -130,6 +124,7 @@ static vmb_code build_filter(vmbi_backup *b, vmbi_problems *problems, vmb_error 
         .discovery = b->cluster.discovery,
         .namespaces = &b->namespaces,
         .excluded_namespaces = &b->excluded_namespaces,
+        .policy = b->policy != NULL ? vmbi_policy_include_exclude(b->policy) : NULL,
     };
     vmb_code rc = vmbi_filter_new(&in, &b->filter, problems, err);
     if (rc == VMB_OK) {
@@ -259,6 +254,8 @@ static vmb_code open_backup(vmb_run *run, vmbi_backup *b, vmb_error **missing, v
         b->job.log = vmbi_runlog_job;
         b->job.log_user = &b->log;
         b->job.backup_name = b->name;
+        b->job.store = location != NULL ? &location->store : NULL;
+        b->job.store_prefix = location != NULL ? location->prefix : NULL;
     }
     return rc;
 }
@@ -293,6 +290,7 @@ static vmb_code validate(vmb_run *run, vmbi_backup *b, const vmb_error *missing,
     if (rc == VMB_OK && problems->errors == 0) {
         rc = connect_cluster(run, b, err);
         rc = rc == VMB_OK ? list_namespaces(b, err) : rc;
+        rc = rc == VMB_OK ? vmbi_volumes_load_policy(b, problems, err) : rc;
         if (rc != VMB_OK) {
             return rc;
         }
@@ -484,6 +482,8 @@ static void close_backup(vmbi_backup *b)
     vmbi_volumes_done(b);
     vmbi_archive_close(&b->archive);
     vmbi_filter_free(b->filter);
+    vmbi_policy_free(b->policy);
+    vmbi_map_free(&b->fs_namespaces);
     vmbi_hooks_free(b->hooks);
     vmbi_cluster_close(&b->cluster);
     vmbi_runlog_done(&b->log);
@@ -573,6 +573,9 @@ vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err)
         .start_unix_ns = vmbi_unix_ns(),
         .used_namespaces = VMBI_MAP_INIT(NULL),
         .used_resources = VMBI_MAP_INIT(NULL),
+        .fs_claims = VMBI_MAP_INIT(NULL),
+        .fs_skips = VMBI_MAP_INIT(vmb_free),
+        .fs_namespaces = VMBI_MAP_INIT(vmbi_pod_volumes_free_claims),
     };
     b.job.limits.cancel = run->cancel;
     const char *phase = "Failed";

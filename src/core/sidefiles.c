@@ -108,6 +108,11 @@ static vmbi_json *volume_infos(const vmbi_backup *b)
             ok = vmbi_json_append(list, skipped_info(v));
         }
     }
+    for (size_t i = 0; i < b->n_pod_volumes && ok; i++) {
+        if (b->pod_volumes[i]->state != VMBI_FS_REFUSED) {
+            ok = vmbi_json_append(list, vmbi_pod_volume_info(b->pod_volumes[i]));
+        }
+    }
     if (!ok) {
         vmbi_json_free(list);
         list = NULL;
@@ -162,7 +167,7 @@ vmb_code vmbi_sidefiles_put(vmbi_backup *b, vmb_error **err)
         rc = put_and_free(b, "%s-itemoperations.json.gz", operations(b), err);
     }
     if (rc == VMB_OK) {
-        rc = put_and_free(b, "%s-podvolumebackups.json.gz", vmbi_json_null(), err);
+        rc = put_and_free(b, "%s-podvolumebackups.json.gz", vmbi_pod_volume_records(b), err);
     }
     if (rc == VMB_OK) {
         rc = put_and_free(b, "%s-volumesnapshots.json.gz", vmbi_json_null(), err);
