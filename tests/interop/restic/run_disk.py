@@ -259,21 +259,6 @@ class Suite:
                 subprocess.run(["losetup", "-d", device], check=False)
         assert same(images[0], images[1])
 
-    def source_that_shrinks_is_an_error(self):
-        """The table says a size that the file no longer has when it is read."""
-        path = os.path.join(self.folder, "growing")
-        with open(path, "wb") as f:
-            f.write(self.rng.randbytes(400 * MIB // 8) * 8)
-        process = subprocess.Popen([PROBE, "backup", self.repo("shrinks"), path, "-", "65536"],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   env=ENV)
-        os.truncate(path, 100_000)
-        out, err = process.communicate(timeout=120)
-        if process.returncode == 0:  # it was shorter before it was asked
-            assert json.loads(out)["bytes"] == 100_000, out
-            raise Skip("the file was cut too early")
-        assert "become smaller" in err, err
-
     TESTS = [restic_accepts_ours, holes_are_not_read, chunks_of_all_sizes_are_accepted,
              old_repositories_are_written, odd_sizes_are_accepted, only_changes_are_read,
              disk_may_grow_and_shrink, state_outlives_restics_own_work,
