@@ -52,9 +52,16 @@ VMB_API void vmb_repo_free(vmb_repo *repo);
 /** Ends the current and every later call with VMB_E_CANCELLED. Any thread, async-signal-safe. */
 VMB_API void vmb_repo_cancel(vmb_repo *repo);
 /**
- * Receives events of the calls: VMB_EVENT_PROGRESS (bytes), VMB_EVENT_LOG (warnings, findings of a
- * check). Called from the thread that makes the call, or from one that works for it, never two at
- * a time.
+ * What is fixed in a repository, as owned JSON: {"id","version","format","chunkerPolynomial",
+ * "location","prefix","readOnly"}.
+ */
+VMB_API vmb_code vmb_repo_info_json(vmb_repo *repo, char **out, size_t *out_len, vmb_error **err);
+/**
+ * Receives events of the calls: VMB_EVENT_PROGRESS (bytes; text: how many bytes the call has put
+ * into the store so far, in decimal), VMB_EVENT_LOG (warnings, errors that a check finds; subject:
+ * the file). Called from the thread that makes the call, or from one that works for it, never two
+ * at a time; a call on the same repository from within gives VMB_E_STATE. fn NULL: no events.
+ * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (during a call)
  */
 VMB_API vmb_code vmb_repo_set_event_fn(vmb_repo *repo, vmb_event_fn fn, void *user,
                                        vmb_error **err);

@@ -2,10 +2,11 @@
 /* repo.h: making and opening repositories, and the steps that every call on one takes. */
 #include "api/repo_handle.h"
 
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -311,6 +312,13 @@ vmb_code vmbi_repoapi_lock(vmb_repo *r, vmbi_repoapi_need need, bool index, vmb_
                                                                     : VMBI_REPO_SHARED,
                             r->lock_wait_ns, err);
     }
+    if (rc == VMB_OK) {
+        vmbi_repo_stats stats;
+
+        vmbi_repo_get_stats(r->repo, &stats);
+        r->stored_before = stats.bytes_stored;
+        r->events.last_progress_ns = 0;
+    }
     if (rc != VMB_OK || !index) {
         return rc;
     }
@@ -390,9 +398,19 @@ void vmbi_repoapi_warn(void *user, const char *path, const char *text)
 
 void vmbi_repoapi_progress(vmb_repo *r, int64_t done, int64_t total)
 {
+    int64_t now = vmbi_mono_ns();
+
     (void)pthread_mutex_lock(&r->events_lock);
-    if (r->events.fn != NULL) {
-        vmbi_events_progress(&r->events, done, total, done == total);
+    if (r->events.fn != NULL &&
+        (done == total || now - r->events.last_progress_ns >= 100 * VMBI_MS)) {
+        vmbi_repo_stats stats;
+        char stored[24];
+
+        vmbi_repo_get_stats(r->repo, &stats);
+        (void)snprintf(stored, sizeof(stored), "%llu",
+                       (unsigned long long)(stats.bytes_stored - r->stored_before));
+        r->events.last_progress_ns = now;
+        vmbi_events_emit(&r->events, VMB_EVENT_PROGRESS, 0, "", stored, done, total);
     }
     (void)pthread_mutex_unlock(&r->events_lock);
 }

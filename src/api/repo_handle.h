@@ -32,6 +32,7 @@ struct vmb_repo {
 
     pthread_mutex_t events_lock; /* held while the caller's function runs: never two at a time */
     vmbi_events events;          /* only fn, user and last_progress_ns are used */
+    uint64_t stored_before;      /* bytes of new blobs when the call took its lock */
 
     /* Disks read beside other calls; what replaces the index waits for them. */
     pthread_rwlock_t index_lock;
@@ -57,7 +58,7 @@ void vmbi_repoapi_unlock(vmb_repo *repo);
 void vmbi_repoapi_tell(vmb_repo *repo, int32_t level, const char *subject, const char *text);
 /* The same in the shape of the warn functions of repo/: user is the vmb_repo. */
 void vmbi_repoapi_warn(void *user, const char *path, const char *text);
-/* Progress; the first and the last one (done == total) always get through. Any thread. */
+/* Progress, at most 10 a second; the last one (done == total) always gets through. Any thread. */
 void vmbi_repoapi_progress(vmb_repo *repo, int64_t done, int64_t total);
 
 void vmbi_repoapi_unref(vmb_repo *repo);

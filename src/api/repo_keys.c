@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* repo.h: keys, and the list of snapshots. */
+/* repo.h: what a repository is, and its keys. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/repo_handle.h"
@@ -7,6 +8,39 @@
 #include "base/error.h"
 
 enum { MAX_KEYS = 1000 };
+
+vmb_code vmb_repo_info_json(vmb_repo *repo, char **out, size_t *out_len, vmb_error **err)
+{
+    vmbi_repo_info info;
+    char polynomial[20];
+
+    if (out == NULL) {
+        return vmbi_repoapi_missing("vmb_repo_info_json", err);
+    }
+    vmb_code rc = vmbi_repoapi_enter(repo, "vmb_repo_info_json", err);
+    if (rc != VMB_OK) {
+        return rc;
+    }
+    vmbi_repo_get_info(repo->repo, &info);
+    (void)snprintf(polynomial, sizeof(polynomial), "%llx",
+                   (unsigned long long)info.chunker_polynomial);
+    vmbi_json *v = vmbi_json_object();
+    bool ok = v != NULL;
+    ok = ok && vmbi_json_set_str(v, "id", info.id);
+    ok = ok && vmbi_json_set_int(v, "version", info.version);
+    ok = ok && vmbi_json_set_str(v, "format", info.format);
+    ok = ok && vmbi_json_set_str(v, "chunkerPolynomial", polynomial);
+    ok = ok && vmbi_json_set_str(v, "location", repo->location->name);
+    ok = ok && vmbi_json_set_str(v, "prefix", repo->prefix);
+    ok = ok && vmbi_json_set_bool(v, "readOnly", repo->location->read_only);
+    if (!ok) {
+        vmbi_json_free(v);
+        v = NULL;
+    }
+    rc = vmbi_repoapi_give(v, out, out_len, err);
+    vmbi_repoapi_leave(repo);
+    return rc;
+}
 
 static vmb_code add_key(void *user, const vmbi_repo_key *k, vmb_error **err)
 {
