@@ -315,6 +315,27 @@ static vmb_code save_level(vmbi_saver *s, const vmbi_strs *paths, size_t from, s
     return rc;
 }
 
+/* A folder whose entries stand at the root of the snapshot, as restic does it for ".". */
+static vmb_code save_root(vmbi_saver *s, const char *path, const vmbi_node *old, vmbi_repo_id *id,
+                          vmb_error **err)
+{
+    vmbi_strs names = {0};
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return vmbi_fail_errno(err, errno, "open %s", path);
+    }
+    vmb_code rc = list_names(fd, &names, err);
+    if (rc == VMB_OK && names.n == 0) {
+        rc = vmbi_fail(err, VMB_E_NOT_FOUND, "nothing to back up: %s is empty", path);
+    }
+    if (rc == VMB_OK) {
+        rc = save_dir(s, fd, path, old, 0, id, err);
+    }
+    vmbi_strs_free(&names);
+    (void)close(fd);
+    return rc;
+}
+
 /* ---- the snapshot ------------------------------------------------------------------------------ */
 
 static void format_time(int64_t unix_ns, char *out, size_t size)
@@ -374,6 +395,9 @@ static vmb_code check_paths(const vmbi_tree_options *o, vmbi_strs *out, vmb_erro
             return vmbi_fail(err, VMB_E_ARG, "backup: %s is no clean absolute path", p);
         }
         rc = vmbi_strs_has(out, p) ? VMB_OK : vmbi_strs_add(out, p, err);
+    }
+    if (rc == VMB_OK && o->content_root && out->n != 1) {
+        rc = vmbi_fail(err, VMB_E_ARG, "backup: the content of one folder only can be the root");
     }
     vmbi_strs_sort(out);
     for (size_t i = 1; i < out->n && rc == VMB_OK; i++) {
@@ -435,7 +459,9 @@ vmb_code vmbi_tree_backup(vmbi_repo *r, const vmbi_tree_options *o, vmb_job *job
         root.has_subtree = rc == VMB_OK;
     }
     if (rc == VMB_OK) {
-        rc = save_level(&s, &paths, 0, paths.n, 1, root.has_subtree ? &root : NULL, &tree, err);
+        const vmbi_node *old = root.has_subtree ? &root : NULL;
+        rc = o->content_root ? save_root(&s, o->paths[0], old, &tree, err)
+                             : save_level(&s, &paths, 0, paths.n, 1, old, &tree, err);
     }
     if (rc == VMB_OK) {
         rc = vmbi_repo_flush(r, err);

@@ -24,6 +24,8 @@ typedef struct vmbi_tree_stats {
 typedef struct vmbi_tree_options {
     const char *const *paths; /* absolute, without "." and ".." in them */
     size_t n_paths;
+    bool content_root;        /* one path, a folder: what is in it stands at the snapshot's root,
+                                 as with restic's target "."; VMB_E_NOT_FOUND when it is empty */
     const char *parent;       /* snapshot to compare with; NULL: none */
     const char *const *tags;
     size_t n_tags;
