@@ -136,6 +136,12 @@ typedef struct vmb_volume_provider {
     /** Removes what backup saved; success when it is gone already. NULL: unsupported. */
     vmb_code (*remove)(void *user, vmb_job *job, const char *snapshot, size_t snapshot_len,
                        vmb_error **err);
+    /**
+     * Reads every byte of what backup saved and checks it against its digests. VMB_E_UNSUPPORTED:
+     * another provider's snapshot. NULL: unsupported.
+     */
+    vmb_code (*verify)(void *user, vmb_job *job, const char *snapshot, size_t snapshot_len,
+                       vmb_progress *progress, vmb_error **err);
 } vmb_volume_provider;
 
 #ifdef __cplusplus

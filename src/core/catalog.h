@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading what a location holds. */
+/* What a location holds, and what can be done with it. Names of backups are checked by the caller
+ * (vmbi_item_name_ok(), no dot in front). */
 #ifndef VMBI_CORE_CATALOG_H
 #define VMBI_CORE_CATALOG_H
 
 #include <vmbackup/catalog.h>
 
+#include "base/cancel.h"
 #include "core/context.h"
 #include "core/store.h"
 
 struct vmb_catalog {
     vmb_ctx *ctx; /* a reference */
     vmbi_store store;
+    const vmbi_cancel *cancel; /* of whoever works with it; NULL: none */
 };
 
 vmb_code vmbi_catalog_open(vmb_ctx *ctx, const char *location, vmb_catalog **out, vmb_error **err);
@@ -25,5 +28,41 @@ vmb_code vmbi_catalog_read_item(vmb_catalog *cat, const char *backup, const char
 /* Velero's validity check: the store answers, and its top level holds known folders only. */
 vmb_code vmbi_location_validate(const vmb_ctx *ctx, const vmbi_store_location *location,
                                 vmb_error **err);
+
+/* The file of a DownloadRequest's target kind ("BackupLog" …); 0 when there is no such kind. */
+int32_t vmbi_catalog_file_of_kind(const char *kind);
+vmb_code vmbi_catalog_presign(vmb_catalog *cat, const char *backup, int32_t file, int64_t ttl_ns,
+                              vmbi_buf *out, vmb_error **err);
+/* Removes the files of a restore. */
+vmb_code vmbi_catalog_remove_restore(vmb_catalog *cat, const char *restore, vmb_error **err);
+
+typedef struct vmbi_verify_options {
+    bool deep;
+} vmbi_verify_options;
+vmb_code vmbi_catalog_verify(vmb_catalog *cat, const char *backup, const vmbi_verify_options *o,
+                             vmbi_json **out, vmb_error **err);
+
+typedef struct vmbi_copy_options {
+    bool archive_only;
+} vmbi_copy_options;
+vmb_code vmbi_catalog_copy(vmb_catalog *from, const char *backup, vmb_catalog *to,
+                           const vmbi_copy_options *o, vmbi_json **out, vmb_error **err);
+
+/* ignore: JSON pointers. */
+vmb_code vmbi_catalog_diff(vmb_catalog *cat_a, const char *a, vmb_catalog *cat_b, const char *b,
+                           const vmbi_strs *ignore, vmb_write_fn fn, void *user, vmb_error **err);
+
+typedef struct vmbi_delete_options {
+    bool force;         /* files go although volume data could not be removed */
+    bool orphan;        /* a folder without velero-backup.json, too */
+    int64_t older_than_ns; /* of orphans; 0: of any age */
+    bool keep_restores; /* the caller sees to the Restores itself */
+} vmbi_delete_options;
+/* The report of vmb_catalog_delete(). */
+vmb_code vmbi_catalog_delete(vmb_catalog *cat, const char *backup, const vmbi_delete_options *o,
+                             vmbi_json **out, vmb_error **err);
+vmb_code vmbi_catalog_expired(vmb_catalog *cat, int64_t now_unix_ns, vmbi_json **out,
+                              vmb_error **err);
+vmb_code vmbi_catalog_orphans(vmb_catalog *cat, vmbi_json **out, vmb_error **err);
 
 #endif

@@ -39,6 +39,15 @@ void vmbi_catalog_free(vmb_catalog *cat)
 
 /* ---- listing ------------------------------------------------------------------------------- */
 
+vmb_job vmbi_catalog_job(const vmb_catalog *cat)
+{
+    vmb_job job = {0};
+    job.limits.cancel = cat->cancel;
+    job.store = &cat->store.location->store;
+    job.store_prefix = cat->store.location->prefix;
+    return job;
+}
+
 static vmb_code note_prefix(void *user, const char *key, int64_t size, int64_t mtime,
                             int32_t is_prefix, vmb_error **err)
 {
@@ -64,7 +73,7 @@ static vmb_code note_prefix(void *user, const char *key, int64_t size, int64_t m
 vmb_code vmbi_catalog_metadata(vmb_catalog *cat, const char *backup, vmbi_json **out,
                                vmb_error **err)
 {
-    vmb_job job = {0};
+    vmb_job job = vmbi_catalog_job(cat);
     vmbi_buf path = VMBI_BUF_INIT(1024);
     vmbi_buf text = VMBI_BUF_INIT(VMBI_CATALOG_MAX_METADATA);
     vmb_code rc = vmbi_backup_file(backup, "velero-backup.json", &path, err);
@@ -103,16 +112,34 @@ static vmbi_json *unreadable(const char *name, const vmb_error *why)
     return e;
 }
 
+vmb_code vmbi_catalog_require(vmb_catalog *cat, const char *backup, vmbi_json **out,
+                              vmb_error **err)
+{
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_catalog_metadata(cat, backup, out, &why);
+    if (rc == VMB_E_NOT_FOUND) {
+        rc = vmbi_fail(&why, VMB_E_NOT_FOUND, "backup %s does not exist in location %s", backup,
+                       cat->store.location->name);
+    }
+    vmbi_error_move(err, &why);
+    return rc;
+}
+
+vmb_code vmbi_catalog_names(vmb_catalog *cat, vmbi_strs *names, vmb_error **err)
+{
+    vmb_job job = vmbi_catalog_job(cat);
+    struct vmb_key_sink sink = {note_prefix, names};
+    job.limits = vmbi_limits_within(&job.limits, cat->store.timeout_ns);
+    vmb_code rc = vmbi_store_list(&cat->store, &job, "backups/", "/", &sink, err);
+    vmbi_strs_sort(names);
+    return rc;
+}
+
 vmb_code vmbi_catalog_list(vmb_catalog *cat, vmbi_json **out, vmb_error **err)
 {
-    vmb_job job = {0};
     vmbi_strs names = {0};
-    struct vmb_key_sink sink = {note_prefix, &names};
     vmbi_json *list = vmbi_json_array();
-    job.limits = vmbi_limits_within(NULL, cat->store.timeout_ns);
-    vmb_code rc = list != NULL ? vmbi_store_list(&cat->store, &job, "backups/", "/", &sink, err)
-                               : vmbi_fail_nomem(err);
-    vmbi_strs_sort(&names);
+    vmb_code rc = list != NULL ? vmbi_catalog_names(cat, &names, err) : vmbi_fail_nomem(err);
     for (size_t i = 0; i < names.n && rc == VMB_OK; i++) {
         vmbi_json *doc = NULL;
         vmb_error *why = NULL;
@@ -132,4 +159,53 @@ vmb_code vmbi_catalog_list(vmb_catalog *cat, vmbi_json **out, vmb_error **err)
     }
     *out = list;
     return VMB_OK;
+}
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+enum { MAX_KEYS = 100000 };
+
+void vmbi_catalog_keys_free(vmbi_catalog_keys *k)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        vmbi_free(k->v[i].path);
+    }
+    vmbi_free(k->v);
+    *k = (vmbi_catalog_keys){0};
+}
+
+static vmb_code note_key(void *user, const char *key, int64_t size, int64_t mtime,
+                         int32_t is_prefix, vmb_error **err)
+{
+    vmbi_catalog_keys *k = user;
+    if (is_prefix) {
+        return VMB_OK;
+    }
+    if (k->n >= MAX_KEYS) {
+        return vmbi_fail(err, VMB_E_LIMIT, "more than %d files in one folder", MAX_KEYS);
+    }
+    if (k->n == k->cap) {
+        size_t cap = k->cap != 0 ? k->cap * 2 : 16;
+        vmbi_catalog_key *v = vmbi_realloc_array(k->v, cap, sizeof(*v));
+        if (v == NULL) {
+            return vmbi_fail_nomem(err);
+        }
+        k->v = v;
+        k->cap = cap;
+    }
+    char *path = vmbi_strdup(key);
+    if (path == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    k->v[k->n++] = (vmbi_catalog_key){path, size, mtime};
+    return VMB_OK;
+}
+
+vmb_code vmbi_catalog_keys_of(vmb_catalog *cat, const char *folder, vmbi_catalog_keys *out,
+                              vmb_error **err)
+{
+    vmb_job job = vmbi_catalog_job(cat);
+    struct vmb_key_sink sink = {note_key, out};
+    job.limits = vmbi_limits_within(&job.limits, cat->store.timeout_ns);
+    return vmbi_store_list(&cat->store, &job, folder, "", &sink, err);
 }
