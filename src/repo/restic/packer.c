@@ -136,7 +136,26 @@ static void enqueue(vmbi_restic *r, vmbi_open_pack *p)
     (void)pthread_cond_broadcast(&r->cond);
 }
 
-/* No blob is added any more; uploaded as soon as nobody writes into it. mutex held. */
+void vmbi_packer_let_go(vmbi_restic *r)
+{
+    vmbi_open_pack *p = r->packer.closing;
+
+    r->packer.closing = NULL;
+    if (p != NULL && p->writers == 0) {
+        enqueue(r, p);
+    }
+}
+
+void vmbi_packer_leave(vmbi_restic *r, vmbi_open_pack *p)
+{
+    p->writers--;
+    if (p->closed && p->writers == 0 && p != r->packer.closing) {
+        enqueue(r, p);
+    }
+}
+
+/* No blob is added any more. Uploaded as soon as nobody writes into it and the next one closes, or
+ * when it is hashed, or when somebody waits for memory or for the upload. mutex held. */
 static void close_pack(vmbi_restic *r, vmbi_blob_type type)
 {
     vmbi_open_pack *p = r->packer.open[type];
@@ -145,9 +164,8 @@ static void close_pack(vmbi_restic *r, vmbi_blob_type type)
         r->packer.open[type] = NULL;
         p->closed = true;
         r->packer.busy++;
-        if (p->writers == 0) {
-            enqueue(r, p);
-        }
+        vmbi_packer_let_go(r);
+        r->packer.closing = p;
     }
 }
 
@@ -323,10 +341,11 @@ void vmbi_packer_stop(vmbi_restic *r)
     }
     pack_free(k->open[0]);
     pack_free(k->open[1]);
+    pack_free(k->closing);
     pack_free(k->idle);
     vmbi_free(k->unindexed);
     vmb_error_free(k->failure);
-    k->open[0] = k->open[1] = k->idle = NULL;
+    k->open[0] = k->open[1] = k->closing = k->idle = NULL;
     k->unindexed = NULL;
     k->failure = NULL;
 }
@@ -463,6 +482,7 @@ static vmb_code make_room(vmbi_restic *r, vmbi_blob_type type, size_t sealed, vm
         if (r->packer.buffers < r->packer.max_buffers) {
             return take_pack(r, type, need, &r->packer.open[type], err);
         }
+        vmbi_packer_let_go(r);
         wait_change(r);
     }
 }
@@ -497,14 +517,6 @@ static vmb_code reserve(vmbi_restic *r, const vmbi_pack_blob *wanted, vmbi_open_
     p->sealing = writer;
     *pack = p;
     return VMB_OK;
-}
-
-void vmbi_packer_leave(vmbi_restic *r, vmbi_open_pack *p)
-{
-    p->writers--;
-    if (p->closed && p->writers == 0) {
-        enqueue(r, p);
-    }
 }
 
 static void release(vmbi_restic *r, vmbi_open_pack *p, const vmbi_pack_blob *b,
@@ -725,6 +737,7 @@ vmb_code vmbi_restic_flush(vmbi_repo *base, vmb_error **err)
     ticket = r->pending.next_ticket;
     code = failure(r, err);
     while (code == VMB_OK && push_out(r, ticket)) {
+        vmbi_packer_let_go(r);
         code = vmbi_limits_check(&r->storage.job->limits, err, "flush");
         if (code == VMB_OK) {
             wait_change(r);

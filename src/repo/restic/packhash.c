@@ -24,12 +24,13 @@ static size_t sealed_prefix(const vmbi_open_pack *p)
 /* A pack that has bytes to hash, and no other thread doing so; it stays open meanwhile. */
 static vmbi_open_pack *claim(vmbi_restic *r, size_t max, size_t *n)
 {
+    vmbi_packer *k = &r->packer;
     vmbi_open_pack *found = NULL;
     size_t i = 0;
 
     (void)pthread_mutex_lock(&r->mutex);
-    for (i = 0; i < VMBI_ARRAY_LEN(r->packer.open) && found == NULL; i++) {
-        vmbi_open_pack *p = r->packer.open[i];
+    for (i = 0; i <= VMBI_ARRAY_LEN(k->open) && found == NULL; i++) {
+        vmbi_open_pack *p = i == 0 ? k->closing : k->open[i - 1];
         const size_t ready = p != NULL && !p->hashing ? sealed_prefix(p) - p->hashed : 0;
 
         if (ready >= WORTH) {
@@ -49,6 +50,9 @@ static void give_back(vmbi_restic *r, vmbi_open_pack *p, size_t n)
     p->hashed += n;
     p->hashing = false;
     vmbi_packer_leave(r, p);
+    if (p == r->packer.closing && p->fill - p->hashed < WORTH) {
+        vmbi_packer_let_go(r);
+    }
     (void)pthread_mutex_unlock(&r->mutex);
 }
 

@@ -59,6 +59,7 @@ typedef struct vmbi_open_pack {
 
 typedef struct vmbi_packer {
     vmbi_open_pack *open[2]; /* by type */
+    vmbi_open_pack *closing; /* closed, and left for a while to threads that hash blobs */
     vmbi_open_pack *queue_head, *queue_tail;
     vmbi_open_pack *idle; /* at most one, for the next to need it */
     size_t buffers, max_buffers; /* alive, without the idle one */
@@ -159,6 +160,8 @@ vmb_code vmbi_restic_key_new(vmbi_restic *r, const void *password, size_t len, v
 void vmbi_packer_stop(vmbi_restic *r);
 /* One writer less; uploads the pack when it was the last of a closed one. mutex held. */
 void vmbi_packer_leave(vmbi_restic *r, vmbi_open_pack *p);
+/* Nobody need hash the pack that is closing any more: it is uploaded. mutex held. */
+void vmbi_packer_let_go(vmbi_restic *r);
 vmb_code vmbi_restic_save_blob(vmbi_repo *base, vmbi_blob_type type, const void *data, size_t len,
                                vmbi_repo_id *id, bool *known, vmb_error **err);
 /* Stops, and is ready for the next save as if nothing had been saved before. */
