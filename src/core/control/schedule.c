@@ -11,22 +11,34 @@
 typedef struct blocking {
     const char *schedule;
     bool found;
+    int64_t newest_unix_ns; /* creation of the schedule's newest backup */
 } blocking;
 
 static void look_backup(void *user, const vmbi_cached *e)
 {
     blocking *b = user;
     const char *phase = vmbi_cached_field(e, VMBI_BACKUP_PHASE);
-    b->found = b->found ||
-               (strcmp(vmbi_cached_field(e, VMBI_BACKUP_SCHEDULE), b->schedule) == 0 &&
-                (vmbi_phase_is_waiting(phase) || strcmp(phase, "InProgress") == 0));
+    int64_t at = 0;
+    if (strcmp(vmbi_cached_field(e, VMBI_BACKUP_SCHEDULE), b->schedule) != 0) {
+        return;
+    }
+    b->found = b->found || vmbi_phase_is_waiting(phase) || strcmp(phase, "InProgress") == 0;
+    if (vmbi_parse_rfc3339(vmbi_cached_field(e, VMBI_BACKUP_CREATED), &at) &&
+        at > b->newest_unix_ns) {
+        b->newest_unix_ns = at;
+    }
 }
 
-static vmb_code patch_schedule(vmb_control *c, const char *name, vmb_code made, vmbi_json *patch,
-                               vmb_error **err)
+static vmb_code patch_schedule(vmb_control *c, const char *name, vmbi_json *patch, vmb_error **err)
 {
-    return made == VMB_OK ? vmbi_object_patch(c, VMBI_KIND_SCHEDULE, name, patch, VMBI_NORMAL, err)
-                          : made;
+    return vmbi_object_patch(c, VMBI_KIND_SCHEDULE, name, patch, VMBI_LAST_WORD, err);
+}
+
+static vmb_code write_ran(vmb_control *c, const char *name, int64_t at, vmb_error **err)
+{
+    vmbi_json *patch = NULL;
+    vmb_code rc = vmbi_schedule_ran_patch(at, &patch, err);
+    return rc == VMB_OK ? patch_schedule(c, name, patch, err) : rc;
 }
 
 /* Writes Enabled or FailedValidation where it is not so already. */
@@ -42,7 +54,7 @@ static vmb_code write_phase(vmb_control *c, const vmbi_json *tree, const vmbi_pr
         return VMB_OK;
     }
     bool bad = !vmbi_streq(phase, "Enabled");
-    rc = patch_schedule(c, name, rc, patch, err);
+    rc = rc == VMB_OK ? patch_schedule(c, name, patch, err) : rc;
     if (rc == VMB_OK) {
         vmbi_control_event(c, tree, bad, bad ? "FailedValidation" : "Enabled", "%s",
                            bad ? "see status.validationErrors" : "backups will be made");
@@ -55,7 +67,6 @@ static vmb_code submit(vmb_control *c, const vmbi_schedule *s, const vmbi_json *
                        vmb_error **err)
 {
     vmbi_json *backup = NULL;
-    vmbi_json *patch = NULL;
     vmb_error *why = NULL;
     vmb_code rc = vmbi_schedule_backup(s, now, &backup, err);
     if (rc != VMB_OK) {
@@ -68,22 +79,28 @@ static vmb_code submit(vmb_control *c, const vmbi_schedule *s, const vmbi_json *
         return rc;
     }
     vmb_error_free(why);
-    return patch_schedule(c, s->name, vmbi_schedule_ran_patch(now, &patch, err), patch, err);
+    return write_ran(c, s->name, now, err);
 }
 
 static vmb_code step(vmb_control *c, const vmbi_schedule *s, const vmbi_json *tree,
                      vmbi_turn *turn, vmb_error **err)
 {
-    blocking b = {s->name, false};
+    blocking b = {.schedule = s->name};
     int64_t now = vmbi_unix_ns();
     int64_t next = 0;
     vmbi_json *patch = NULL;
+    vmb_code rc = VMB_OK;
     vmbi_cached_each(c, VMBI_KIND_BACKUP, look_backup, &b);
     turn->again_ns = c->settings.schedule_ns;
     switch (vmbi_schedule_look(s, c->settings.skip_immediately, b.found, now, &next)) {
     case VMBI_SCHEDULE_SKIP:
-        return patch_schedule(c, s->name, vmbi_schedule_skip_patch(now, &patch, err), patch, err);
+        rc = vmbi_schedule_skip_patch(now, &patch, err);
+        return rc == VMB_OK ? patch_schedule(c, s->name, patch, err) : rc;
     case VMBI_SCHEDULE_SUBMIT:
+        if (next > 0 && b.newest_unix_ns > next) {
+            /* this run's backup exists: the process ended before it could write the time */
+            return write_ran(c, s->name, b.newest_unix_ns, err);
+        }
         return submit(c, s, tree, now, err);
     case VMBI_SCHEDULE_WAIT:
         if (next > now && next - now < turn->again_ns) {
