@@ -12,7 +12,7 @@ static vmb_run *running;
 
 static void on_interrupt(int number)
 {
-    static const char text[] = "\ncancelling: guests are thawed first; interrupt again to kill\n";
+    static const char text[] = "\ncancelling: the run ends cleanly; interrupt again to kill\n";
     ssize_t written;
 
     (void)number;
@@ -114,20 +114,22 @@ static int write_report(const char *path, const char *text, size_t len)
     return CLI_OK;
 }
 
-static void print_outcome(const json_t *report, const char *phase)
+/* what: "backup" or "restore". */
+static void print_outcome(const json_t *report, const char *what, const char *phase)
 {
-    const json_t *backup = json_object_get(report, "backup");
-    const json_t *status = json_object_get(backup, "status");
+    const json_t *resource = json_object_get(report, what);
+    const json_t *status = json_object_get(resource, "status");
     double seconds = (double)cli_number(report, "durationNs", NULL) / 1e9;
 
-    printf("backup %s: %s, %lld items, %lld warnings, %lld errors, %.1f s\n",
-           cli_text(backup, "metadata", "name"), phase,
-           cli_number(status, "progress", "itemsBackedUp"), cli_number(status, "warnings", NULL),
+    printf("%s %s: %s, %lld items, %lld warnings, %lld errors, %.1f s\n", what,
+           cli_text(resource, "metadata", "name"), phase,
+           cli_number(status, "progress", "totalItems"), cli_number(status, "warnings", NULL),
            cli_number(status, "errors", NULL), seconds);
 }
 
 /* Prints the outcome and turns the phase into the exit code. */
-static int finish(const struct cli_args *args, enum cli_format format, const vmb_run *run)
+static int finish(const struct cli_args *args, enum cli_format format, const char *what,
+                  const vmb_run *run)
 {
     const char *phase = vmb_run_phase(run);
     const char *path = cli_value(args, "report");
@@ -148,9 +150,9 @@ static int finish(const struct cli_args *args, enum cli_format format, const vmb
         return CLI_FAILED;
     }
     if (format == CLI_TABLE) {
-        print_outcome(report, phase);
+        print_outcome(report, what, phase);
     } else {
-        cli_print_value(format, json_object_get(report, "backup"));
+        cli_print_value(format, json_object_get(report, what));
     }
     json_decref(report);
     if (!strcmp(phase, "PartiallyFailed")) {
@@ -159,9 +161,10 @@ static int finish(const struct cli_args *args, enum cli_format format, const vmb
     return strcmp(phase, "Completed") != 0 ? CLI_FAILED : result;
 }
 
-static int run_spec(const struct cli_args *args, enum cli_format format, vmb_ctx *ctx,
-                    const vmb_spec *spec)
+int cli_run_spec(const struct cli_args *args, enum cli_format format, vmb_ctx *ctx,
+                 const vmb_spec *spec)
 {
+    const char *what = !strcmp(vmb_spec_kind(spec), "Restore") ? "restore" : "backup";
     struct cli_progress progress;
     vmb_run *run = NULL;
     vmb_error *err = NULL;
@@ -169,21 +172,21 @@ static int run_spec(const struct cli_args *args, enum cli_format format, vmb_ctx
     int outcome;
 
     if (vmb_run_new(ctx, spec, &run, &err) != VMB_OK) {
-        return cli_fail("backup", err);
+        return cli_fail(what, err);
     }
     cli_progress_init(&progress, cli_flag(args, "quiet"));
     if (vmb_run_set_event_fn(run, cli_progress_event, &progress, &err) != VMB_OK) {
         vmb_run_free(run);
-        return cli_fail("backup", err);
+        return cli_fail(what, err);
     }
     watch_interrupts(run);
     if (vmb_run_execute(run, &err) != VMB_OK) {
         cli_progress_end(&progress);
-        result = cli_fail("backup", err);
+        result = cli_fail(what, err);
     }
     ignore_interrupts();
     cli_progress_end(&progress);
-    outcome = finish(args, format, run);
+    outcome = finish(args, format, what, run);
     vmb_run_free(run);
     return result != CLI_OK ? result : outcome;
 }
@@ -208,7 +211,7 @@ int cli_backup(struct cli_args *args)
     }
     result = cli_session(args, CLI_NEED_CLUSTER | CLI_NEED_ENGINE, ns, &ctx);
     if (result == CLI_OK) {
-        result = run_spec(args, format, ctx, spec);
+        result = cli_run_spec(args, format, ctx, spec);
     }
     vmb_ctx_unref(ctx);
     vmb_spec_free(spec);

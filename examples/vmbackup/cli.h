@@ -149,6 +149,12 @@ void cli_progress_init(struct cli_progress *progress, bool quiet);
 void cli_progress_event(void *user, const vmb_event *event);
 void cli_progress_end(struct cli_progress *progress);
 
+/* ---- backup.c ------------------------------------------------------------------------------- */
+
+/* Runs a Backup or Restore with progress and Ctrl-C, prints the outcome; the exit code. */
+int cli_run_spec(const struct cli_args *args, enum cli_format format, vmb_ctx *ctx,
+                 const vmb_spec *spec);
+
 /* ---- specflags.c ----------------------------------------------------------------------------- */
 
 /* Carries the given options into the spec; prints its own messages. */
@@ -164,6 +170,7 @@ int cli_check_spec(const vmb_spec *spec, const char *source, FILE *out);
 /* ---- commands -------------------------------------------------------------------------------- */
 
 int cli_backup(struct cli_args *args);
+int cli_restore(struct cli_args *args);
 int cli_get(struct cli_args *args);
 int cli_describe(struct cli_args *args);
 int cli_logs(struct cli_args *args);
@@ -173,6 +180,7 @@ int cli_validate(struct cli_args *args);
 int cli_version(struct cli_args *args);
 
 extern const struct cli_option cli_backup_options[];
+extern const struct cli_option cli_restore_options[];
 extern const struct cli_option cli_describe_options[];
 extern const struct cli_option cli_download_options[];
 extern const struct cli_option cli_location_options[];

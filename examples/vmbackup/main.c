@@ -13,6 +13,12 @@ static const struct cli_command commands[] = {
      "  vmbackup backup create nightly --include-namespaces shop -l app=db\n"
      "  vmbackup backup create demo --cluster-dir manifests/ --store-dir /srv/backups",
      cli_backup_options, 1, false, cli_backup},
+    {"restore", "[create] [NAME] --from-backup BACKUP", "Restore a backup and wait for its end",
+     "The Restore comes from flags with Velero's names, from a file, or from both. Exit codes: 0 "
+     "Completed,\n1 failed, 2 usage, 3 PartiallyFailed.\n\n"
+     "  vmbackup restore create --from-backup nightly\n"
+     "  vmbackup restore create copy --from-backup nightly --namespace-mappings shop:shop-copy",
+     cli_restore_options, 1, false, cli_restore},
     {"get", "[NAME]", "List the backups of a storage location", NULL, cli_describe_options + 1, 1,
      false, cli_get},
     {"describe", "NAME", "Show one backup: what was asked, what was stored, what went wrong", NULL,
@@ -38,6 +44,8 @@ static const struct {
 } spellings[] = {
     {"backup", "create", "backup"},
     {"create", "backup", "backup"},
+    {"restore", "create", "restore"},
+    {"create", "restore", "restore"},
     {"backup", "get", "get"},
     {"backup", "describe", "describe"},
     {"backup", "logs", "logs"},

@@ -100,6 +100,10 @@ static int use_cluster(const struct cli_args *args, vmb_ctx *ctx)
     const char *dir = cli_value(args, "cluster-dir");
     const char *kubeconfig = cli_value(args, "kubeconfig");
     const char *context = cli_value(args, "context");
+    /* restores write as fast as the server's own fairness allows, unless told otherwise */
+    const char *unlimited = args->command->run == cli_restore ? "0" : NULL;
+    const char *qps = cli_value(args, "client-qps") ? cli_value(args, "client-qps") : unlimited;
+    const char *burst = cli_value(args, "client-burst");
     json_t *settings = json_object();
 
     if (dir && (kubeconfig || context)) {
@@ -118,6 +122,12 @@ static int use_cluster(const struct cli_args *args, vmb_ctx *ctx)
     }
     if (context) {
         json_object_set_new(settings, "context", json_string(context));
+    }
+    if (qps) {
+        json_object_set_new(settings, "qps", json_string(qps));
+    }
+    if (burst) {
+        json_object_set_new(settings, "burst", json_string(burst));
     }
     return use(ctx, "cluster.kube", settings);
 }

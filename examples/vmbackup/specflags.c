@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The flags of "velero backup create", carried into a spec. */
+/* The flags of "velero backup create" and "velero restore create", carried into a spec. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -81,6 +81,15 @@ static const struct {
     {"annotations", "metadata.annotations"},
     {"ordered-resources", "spec.orderedResources"},
     {"volume-group-snapshot-label-key", "spec.volumeGroupSnapshotLabelKey"},
+    {"from-backup", "spec.backupName"},
+    {"from-schedule", "spec.scheduleName"},
+    {"namespace-mappings", "spec.namespaceMapping"},
+    {"status-include-resources", "spec.restoreStatus.includedResources"},
+    {"status-exclude-resources", "spec.restoreStatus.excludedResources"},
+    {"restore-volumes", "spec.restorePVs"},
+    {"preserve-nodeports", "spec.preserveNodePorts"},
+    {"existing-resource-policy", "spec.existingResourcePolicy"},
+    {"write-sparse-files", "spec.uploaderConfig.writeSparseFiles"},
 };
 
 static const char *field_of(const char *flag)
@@ -149,6 +158,24 @@ static int add_entry(vmb_spec *spec, const char *path, const char *flag, char *p
     }
     *equals = '\0';
     if (vmb_spec_set_entry(spec, path, part, equals + 1, &err) != VMB_OK) {
+        cli_fail(flag, err);
+        return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
+/* "source:target" of --namespace-mappings. */
+static int add_mapping(vmb_spec *spec, const char *path, const char *flag, char *part)
+{
+    vmb_error *err = NULL;
+    char *colon = strchr(part, ':');
+
+    if (!colon || colon == part || !colon[1]) {
+        cli_error("--%s %s: write SOURCE:TARGET", flag, part);
+        return CLI_USAGE;
+    }
+    *colon = '\0';
+    if (vmb_spec_set_entry(spec, path, part, colon + 1, &err) != VMB_OK) {
         cli_fail(flag, err);
         return CLI_USAGE;
     }
@@ -313,13 +340,20 @@ static int apply_special(vmb_spec *spec, const char *flag, const char *value, bo
         return set_value(spec, "spec.resourcePolicy", flag,
                          json_pack("{s:s,s:s}", "kind", "configmap", "name", value));
     }
-    if (!strcmp(flag, "parallel-files-upload")) {
+    if (!strcmp(flag, "resource-modifier-configmap")) {
+        return set_value(spec, "spec.resourceModifier", flag,
+                         json_pack("{s:s,s:s}", "kind", "configmap", "name", value));
+    }
+    if (!strcmp(flag, "parallel-files-upload") || !strcmp(flag, "parallel-files-download")) {
+        const char *path = !strcmp(flag, "parallel-files-upload")
+                               ? "spec.uploaderConfig.parallelFilesUpload"
+                               : "spec.uploaderConfig.parallelFilesDownload";
+
         if (strspn(value, "0123456789") != strlen(value)) {
             cli_error("--%s %s: write a number", flag, value);
             return CLI_USAGE;
         }
-        if (vmb_spec_set_json(spec, "spec.uploaderConfig.parallelFilesUpload", value, strlen(value),
-                              &err) != VMB_OK) {
+        if (vmb_spec_set_json(spec, path, value, strlen(value), &err) != VMB_OK) {
             cli_fail(flag, err);
             return CLI_USAGE;
         }
@@ -371,6 +405,8 @@ int cli_spec_apply(const struct cli_args *args, vmb_spec *spec)
             }
         } else if (!strcmp(o->name, "ordered-resources")) {
             result = each_part(value, ';', add_entry, spec, path, o->name);
+        } else if (!strcmp(o->name, "namespace-mappings")) {
+            result = each_part(value, ',', add_mapping, spec, path, o->name);
         } else if (!strncmp(path, "metadata.", 9)) {
             result = each_part(value, ',', add_entry, spec, path, o->name);
         } else {

@@ -11,12 +11,18 @@
 #include "codec/digest.h"
 #include "codec/duration.h"
 #include "core/backup.h"
+#include "core/restore/restore.h"
 #include "model/labelname.h"
 
 static void set_phase(vmb_run *run, const char *phase)
 {
     atomic_store_explicit(&run->phase, phase, memory_order_release);
     vmbi_events_emit(&run->events, VMB_EVENT_PHASE, VMB_LOG_INFO, "", phase, 0, -1);
+}
+
+void vmbi_run_set_phase(vmb_run *run, const char *phase)
+{
+    set_phase(run, phase);
 }
 
 vmb_code vmbi_run_new(vmb_ctx *ctx, const vmb_spec *spec, vmb_run **out, vmb_error **err)
@@ -562,11 +568,8 @@ static vmb_code execute(vmb_run *run, vmbi_backup *b, const char **phase, vmb_er
     return rc;
 }
 
-vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err)
+static vmb_code execute_backup(vmb_run *run, const char **phase, vmb_error **err)
 {
-    if (atomic_exchange(&run->executing, true) || run->executed) {
-        return vmbi_fail(err, VMB_E_STATE, "run: executes already, or has ended");
-    }
     vmbi_backup b = {
         .ctx = run->ctx,
         .events = &run->events,
@@ -578,18 +581,28 @@ vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err)
         .fs_namespaces = VMBI_MAP_INIT(vmbi_pod_volumes_free_claims),
     };
     b.job.limits.cancel = run->cancel;
-    const char *phase = "Failed";
     int64_t start = vmbi_mono_ns();
     vmb_error *why = NULL;
-    vmb_code rc = execute(run, &b, &phase, &why);
+    vmb_code rc = execute(run, &b, phase, &why);
     vmb_code reported = make_report(run, &b, vmbi_mono_ns() - start, rc == VMB_OK ? &why : NULL);
     if (rc == VMB_OK) {
         rc = reported;
     }
     close_backup(&b);
+    vmbi_error_move(err, &why);
+    return rc;
+}
+
+vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err)
+{
+    if (atomic_exchange(&run->executing, true) || run->executed) {
+        return vmbi_fail(err, VMB_E_STATE, "run: executes already, or has ended");
+    }
+    const char *phase = "Failed";
+    vmb_code rc = vmbi_spec_is_restore(run->spec) ? vmbi_restore_execute(run, &phase, err)
+                                                  : execute_backup(run, &phase, err);
     run->executed = true;
     set_phase(run, phase);
     atomic_store(&run->executing, false);
-    vmbi_error_move(err, &why);
     return rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run: from a spec to a backup in the store. */
+/* A run: from a spec to a backup in the store, or to restored objects in the cluster. */
 #ifndef VMBI_CORE_RUN_H
 #define VMBI_CORE_RUN_H
 
@@ -26,5 +26,7 @@ struct vmb_run {
 vmb_code vmbi_run_new(vmb_ctx *ctx, const vmb_spec *spec, vmb_run **out, vmb_error **err);
 void vmbi_run_free(vmb_run *run);
 vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err);
+/* phase: a static string; emits an event. */
+void vmbi_run_set_phase(vmb_run *run, const char *phase);
 
 #endif

@@ -22,12 +22,18 @@ static vmb_code to_packed(void *user, const void *data, size_t len, vmb_error **
 vmb_code vmbi_runlog_init(vmbi_runlog *log, int32_t level, const char *ns, const char *backup,
                           vmbi_events *events, vmb_error **err)
 {
-    *log = (vmbi_runlog){.level = level, .events = events, .status = VMB_OK};
+    return vmbi_runlog_init_kind(log, level, "backup", ns, backup, events, err);
+}
+
+vmb_code vmbi_runlog_init_kind(vmbi_runlog *log, int32_t level, const char *kind, const char *ns,
+                               const char *name, vmbi_events *events, vmb_error **err)
+{
+    *log = (vmbi_runlog){.level = level, .kind = kind, .events = events, .status = VMB_OK};
     vmbi_buf_init(&log->packed, VMBI_LOG_MAX_BYTES + 1024 * 1024);
     vmbi_buf_init(&log->line, 64 * 1024);
     vmbi_buf subject = VMBI_BUF_INIT(1024);
-    vmbi_buf_addf(&subject, "%s/%s", ns, backup);
-    vmb_code rc = vmbi_buf_take(&subject, &log->subject, NULL, err, "backup name");
+    vmbi_buf_addf(&subject, "%s/%s", ns, name);
+    vmb_code rc = vmbi_buf_take(&subject, &log->subject, NULL, err, "name of a run");
     vmbi_buf_free(&subject);
     if (rc == VMB_OK) {
         rc = vmbi_gzip_new(to_packed, &log->packed, &log->gzip, err);
@@ -116,7 +122,7 @@ static void write_line(vmbi_runlog *log, int32_t level, const vmbi_log_fields *f
     vmbi_buf_reset(b);
     vmbi_buf_addf(b, "time=\"%s\" level=%s msg=", now, names[level]);
     add_value(b, msg);
-    add_field(b, "backup", log->subject);
+    add_field(b, log->kind, log->subject);
     add_field(b, "error", f->error);
     add_field(b, "name", f->name);
     add_field(b, "namespace", f->ns);
@@ -129,7 +135,31 @@ static void write_line(vmbi_runlog *log, int32_t level, const vmbi_log_fields *f
     }
 }
 
-/* One string of Velero's results document: " resource: /r name: /n message: /m error: /e". */
+/* One string of Velero's results document: " resource: /r name: /n message: /m error: /e", or of a
+ * restore's: "m: e". */
+static void print_result(const vmbi_runlog *log, const vmbi_log_fields *f, const char *msg,
+                         vmbi_buf *text)
+{
+    bool plain = strcmp(log->kind, "restore") == 0;
+    if (plain) {
+        vmbi_buf_adds(text, msg);
+    } else {
+        if (f->resource != NULL) {
+            vmbi_buf_addf(text, " resource: /%s", f->resource);
+        }
+        if (f->name != NULL) {
+            vmbi_buf_addf(text, " name: /%s", f->name);
+        }
+        vmbi_buf_addf(text, " message: /%s", msg);
+    }
+    if (f->error != NULL) {
+        vmbi_buf_addf(text, plain ? ": %s" : " error: /%s", f->error);
+    }
+    if (text->data != NULL) {
+        vmbi_text_clean(text->data, true); /* an error's or name's text may not be UTF-8 */
+    }
+}
+
 static void keep_result(vmbi_runlog *log, bool is_error, const vmbi_log_fields *f,
                         const char *msg)
 {
@@ -138,19 +168,7 @@ static void keep_result(vmbi_runlog *log, bool is_error, const vmbi_log_fields *
     }
     log->kept++;
     vmbi_buf text = VMBI_BUF_INIT(4 * MAX_MESSAGE);
-    if (f->resource != NULL) {
-        vmbi_buf_addf(&text, " resource: /%s", f->resource);
-    }
-    if (f->name != NULL) {
-        vmbi_buf_addf(&text, " name: /%s", f->name);
-    }
-    vmbi_buf_addf(&text, " message: /%s", msg);
-    if (f->error != NULL) {
-        vmbi_buf_addf(&text, " error: /%s", f->error);
-    }
-    if (text.data != NULL) {
-        vmbi_text_clean(text.data, true); /* an error's or name's text may not be UTF-8 */
-    }
+    print_result(log, f, msg, &text);
     vmbi_json *part = vmbi_json_get(log->results, is_error ? "errors" : "warnings");
     const char *key = "velero";
     if (f->ns != NULL && !vmbi_utf8_valid(f->ns, strlen(f->ns))) {

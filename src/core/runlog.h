@@ -24,7 +24,8 @@ typedef struct vmbi_log_fields {
 
 typedef struct vmbi_runlog {
     int32_t level; /* least level kept in the log text */
-    char *subject; /* "backup=velero/b1" */
+    const char *kind; /* "backup" or "restore": names the subject, and the form of results */
+    char *subject;    /* "velero/b1" */
     vmb_log_fn fn;
     void *fn_user;
     vmbi_events *events;
@@ -41,6 +42,10 @@ typedef struct vmbi_runlog {
 
 vmb_code vmbi_runlog_init(vmbi_runlog *log, int32_t level, const char *ns, const char *backup,
                           vmbi_events *events, vmb_error **err);
+/* The same for a run of another kind, a static word. The results of a "restore" are plain
+ * messages, as Velero writes them. */
+vmb_code vmbi_runlog_init_kind(vmbi_runlog *log, int32_t level, const char *kind, const char *ns,
+                               const char *name, vmbi_events *events, vmb_error **err);
 void vmbi_runlog_done(vmbi_runlog *log);
 /* fields may be NULL. */
 void vmbi_runlog_add(vmbi_runlog *log, int32_t level, const vmbi_log_fields *fields,
