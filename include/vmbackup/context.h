@@ -59,6 +59,9 @@ VMB_API vmb_code vmb_ctx_set_log(vmb_ctx *ctx, vmb_log_fn fn, void *user,
  *    "exec.kube" with it.
  *  - "cluster.dir": {"path"}: a folder of manifests, read-only
  *  - "snapshot.csi": {}: CSI snapshots through the run's cluster
+ *  - "volume.repo": {"hostPods","node","password","passwordFile","compression"…}: filesystem
+ *    backup into repositories of restic's format in the run's storage location, one for each
+ *    namespace; reads the volumes of pods on the node that it runs on
  *  - "actions.kubernetes", "actions.kubevirt": {}: item actions
  * docs/providers.md lists every setting.
  * @return VMB_OK, VMB_E_ARG (unknown name or setting), VMB_E_STATE, or the provider's failure

@@ -107,7 +107,8 @@ VMB_API const vmb_store_provider *vmb_job_store(const vmb_job *job, const char *
  *
  * A volume is a JSON object: {"pod":{…},"volume":{…entry of the pod's spec.volumes…},
  * "pvc":{…}|null,"pv":{…}|null,"mode":"Filesystem"|"Block","tags":{"backup":"…",…},
- * "parent":"snapshotID"|null}.
+ * "parent":"snapshotID"|null (the provider's choice),
+ * "location":{"name","prefix","provider","bucket","config":{…}|null} (of the storage location)}.
  */
 typedef struct vmb_volume_provider {
     size_t struct_size;

@@ -156,6 +156,13 @@ static vmb_code use_snapshot_csi(vmb_ctx *ctx, const vmbi_json *settings, vmb_er
     return rc != VMB_OK ? rc : vmbi_ctx_add_snapshot(ctx, &p, err);
 }
 
+static vmb_code use_volume_repo(vmb_ctx *ctx, const vmbi_json *settings, vmb_error **err)
+{
+    vmb_volume_provider p;
+    vmb_code rc = vmbi_volume_repo_new(settings, &p, err);
+    return rc != VMB_OK ? rc : vmbi_ctx_add_volume(ctx, &p, err);
+}
+
 static vmb_code add_action(void *user, const vmb_action_provider *p, vmb_error **err)
 {
     return vmbi_ctx_add_action(user, p, err);
@@ -186,7 +193,7 @@ static const struct {
 } builtins[] = {
     {"actions.kubernetes", use_actions_kubernetes}, {"actions.kubevirt", use_actions_kubevirt},
     {"cluster.dir", use_cluster_dir},               {"cluster.kube", use_cluster_kube},
-    {"snapshot.csi", use_snapshot_csi},
+    {"snapshot.csi", use_snapshot_csi},             {"volume.repo", use_volume_repo},
 };
 
 vmb_code vmb_ctx_use(vmb_ctx *ctx, const char *name, const char *settings, size_t len,
@@ -206,7 +213,7 @@ vmb_code vmb_ctx_use(vmb_ctx *ctx, const char *name, const char *settings, size_
     if (i == VMBI_ARRAY_LEN(builtins)) {
         return vmbi_fail(err, VMB_E_ARG,
                          "provider %s is unknown; built in are actions.kubernetes, "
-                         "actions.kubevirt, cluster.dir, cluster.kube, snapshot.csi",
+                         "actions.kubevirt, cluster.dir, cluster.kube, snapshot.csi, volume.repo",
                          name);
     }
     vmbi_json *tree = NULL;

@@ -32,6 +32,10 @@ vmb_code vmbi_store_dir_new(const vmbi_json *settings, vmb_store_provider *out, 
 vmb_code vmbi_snapshot_csi_new(const vmbi_json *settings, vmb_snapshot_provider *out,
                                vmb_error **err);
 
+/* {"password"|"passwordFile","hostPods","node","compression","lockWait","threads"} */
+vmb_code vmbi_volume_repo_new(const vmbi_json *settings, vmb_volume_provider *out,
+                              vmb_error **err);
+
 /* A regular file or a block device as a disk; see vmb_blocks_open_file(). */
 vmb_code vmbi_blocks_file_new(const char *path, bool write, vmb_blocks_provider *out,
                               vmb_error **err);
