@@ -27,6 +27,20 @@ static const struct cli_command commands[] = {
      cli_logs},
     {"download", "NAME", "Save the archive of a backup", NULL, cli_download_options, 1, false,
      cli_download},
+    {"delete", "backup NAME", "Delete a backup with its snapshots, volume data and restores",
+     "The backup disappears from listings first. CSI snapshots are deleted through the cluster: "
+     "with\nlocations from files, name it with --kubeconfig.",
+     cli_delete_options, 1, false, cli_delete},
+    {"verify", "NAME", "Read a backup and tell whether it is whole", NULL, cli_verify_options, 1,
+     false, cli_verify},
+    {"copy", "NAME --to LOCATION", "Copy a backup into another storage location", NULL,
+     cli_copy_options, 1, false, cli_copy},
+    {"diff", "FIRST SECOND", "Show what differs between two backups", NULL, cli_diff_options, 2,
+     false, cli_diff},
+    {"gc", "", "Delete expired backups and what unfinished deletions left", NULL, cli_gc_options,
+     0, false, cli_gc},
+    {"schedule next", "EXPRESSION", "Show when a cron expression is due", NULL,
+     cli_schedule_options, 1, true, cli_schedule_next},
     {"location get", "", "List the storage locations", NULL, cli_location_options, 1, false,
      cli_location_get},
     {"validate", "-f FILE", "Check a Backup file without a cluster and show every problem", NULL,
@@ -50,6 +64,9 @@ static const struct {
     {"backup", "describe", "describe"},
     {"backup", "logs", "logs"},
     {"backup", "download", "download"},
+    {"backup", "delete", "delete"},
+    {"delete", "backup", "delete"},
+    {"schedule", "next", "schedule next"},
     {"get", "backups", "get"},
     {"get", "backup", "get"},
     {"describe", "backup", "describe"},
@@ -103,6 +120,10 @@ static int unknown_command(const char *word)
 
     if (!strcmp(word, "location") || !strcmp(word, "backup-location")) {
         cli_error("\"%s\" needs a verb: vmbackup location get", word);
+        return CLI_USAGE;
+    }
+    if (!strcmp(word, "schedule")) {
+        cli_error("\"schedule\" needs a verb: vmbackup schedule next EXPRESSION");
         return CLI_USAGE;
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {

@@ -262,6 +262,7 @@ static vmb_code remove_folder(vmb_catalog *cat, vmb_job *job, const char *folder
     }
     if (rc == VMB_OK && kept != NULL) {
         rc = vmbi_store_remove(&cat->store, job, kept, err);
+        *files += rc == VMB_OK ? 1 : 0;
     }
     vmbi_catalog_keys_free(&keys);
     return rc;
@@ -425,7 +426,6 @@ vmb_code vmbi_catalog_delete(vmb_catalog *cat, const char *backup, const vmbi_de
     }
     if (rc == VMB_OK) {
         rc = work(&d, err);
-        rc = rc != VMB_OK ? vmbi_wrap(err, rc, "delete backup %s", backup) : VMB_OK;
     }
     if (rc == VMB_OK && out != NULL) {
         rc = report(&d, out, err);
