@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DeleteBackupRequests, in Velero's order: data of volumes, files, restores, the Backup, requests. */
-#include "core/control/control.h"
-
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "core/catalog.h"
+#include "core/control/recover.h"
 
 #define REQUEST_LIFE_NS (24 * 3600 * VMBI_SECOND)
 
@@ -104,15 +104,57 @@ static vmb_code begin(const deletion *d, vmb_error **err)
     return rc;
 }
 
-static vmb_code delete_files(const deletion *d, const vmbi_located *l, vmb_error **err)
+/* All that could not be removed, as one text. */
+static vmb_code tell_errors(const vmbi_json *report, vmb_error **err)
 {
-    vmbi_buf folder = VMBI_BUF_INIT(1024);
-    vmbi_buf_addf(&folder, "backups/%s/", d->backup);
-    vmb_code rc = vmbi_buf_check(&folder, err, "name of a folder");
-    if (rc == VMB_OK) {
-        rc = vmbi_located_clear(d->c, l, folder.data, err);
+    const vmbi_json *errors = vmbi_json_get(report, "errors");
+    vmbi_buf text = VMBI_BUF_INIT(3000);
+    for (size_t i = 0; i < vmbi_json_len(errors) && text.status == VMB_OK; i++) {
+        vmbi_buf_addf(&text, "%s%s", i > 0 ? "; " : "", vmbi_json_str(vmbi_json_at(errors, i)));
     }
-    vmbi_buf_free(&folder);
+    vmb_code rc = vmbi_fail(err, VMB_E_STATE, "%s",
+                            text.len > 0 ? text.data : "the backup could not be removed whole");
+    vmbi_buf_free(&text);
+    return rc;
+}
+
+/* Snapshots, volumes in repositories and files: the catalogue knows their order. */
+static vmb_code delete_data(const deletion *d, const vmbi_located *l, vmb_error **err)
+{
+    static const vmbi_delete_options options = {.orphan = true, .keep_restores = true};
+    vmb_catalog *cat = NULL;
+    vmbi_json *report = NULL;
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_catalog_open(l->ctx, l->store.location->name, &cat, &why);
+    if (rc == VMB_OK) {
+        cat->cancel = d->c->stop;
+        rc = vmbi_catalog_delete(cat, d->backup, &options, &report, &why);
+    }
+    if (rc == VMB_E_NOT_FOUND) { /* an earlier turn has come that far, or there never was a file */
+        vmb_error_free(why);
+        why = NULL;
+        rc = VMB_OK;
+    } else if (rc == VMB_OK && !vmbi_json_bool(vmbi_json_get(report, "deleted"), false)) {
+        rc = tell_errors(report, &why);
+    }
+    vmbi_error_move(err, &why);
+    vmbi_json_free(report);
+    vmbi_catalog_free(cat);
+    return rc;
+}
+
+static vmb_code delete_restores(const deletion *d, const vmbi_located *l, vmb_error **err)
+{
+    matches m = {.backup = d->backup, .field = VMBI_RESTORE_BACKUP};
+    vmbi_cached_each(d->c, VMBI_KIND_RESTORE, note_match, &m);
+    vmb_code rc = m.rc != VMB_OK ? vmbi_fail_nomem(err) : VMB_OK;
+    for (size_t i = 0; i < m.names.n && rc == VMB_OK; i++) {
+        rc = vmbi_restore_remove_files(d->c, l, m.names.v[i], err);
+        if (rc == VMB_OK) {
+            rc = vmbi_object_remove(d->c, VMBI_KIND_RESTORE, m.names.v[i], err);
+        }
+    }
+    vmbi_strs_free(&m.names);
     return rc;
 }
 
@@ -122,9 +164,9 @@ static vmb_code delete_backup(const deletion *d, const vmbi_located *l, vmb_erro
     if (rc != VMB_OK) {
         return rc;
     }
-    rc = delete_files(d, l, err);
+    rc = delete_data(d, l, err);
     if (rc == VMB_OK) {
-        rc = remove_all(d, VMBI_KIND_RESTORE, VMBI_RESTORE_BACKUP, NULL, err);
+        rc = delete_restores(d, l, err);
     }
     if (rc == VMB_OK) {
         rc = vmbi_object_remove(d->c, VMBI_KIND_BACKUP, d->backup, err);

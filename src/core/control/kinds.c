@@ -55,6 +55,18 @@ static bool backup_first(const vmbi_cached *e)
     return vmbi_phase_is_working(vmbi_cached_field(e, VMBI_BACKUP_PHASE));
 }
 
+static bool restore_wants(const vmbi_cached *e)
+{
+    const char *phase = vmbi_cached_field(e, VMBI_RESTORE_PHASE);
+    return vmbi_phase_is_waiting(phase) || vmbi_phase_is_working(phase) ||
+           vmbi_cached_field(e, VMBI_RESTORE_DELETED)[0] != '\0';
+}
+
+static bool restore_first(const vmbi_cached *e)
+{
+    return vmbi_phase_is_working(vmbi_cached_field(e, VMBI_RESTORE_PHASE));
+}
+
 /* Kinds that are read only. */
 static bool nothing(const vmbi_cached *e)
 {
@@ -81,7 +93,7 @@ const vmbi_kind vmbi_kinds[VMBI_KINDS] = {
     [VMBI_KIND_STATUS] = {"velero.io", "v1", "serverstatusrequests", "ServerStatusRequest", false,
                           phase_fields, NULL, NULL, vmbi_reconcile_status},
     [VMBI_KIND_RESTORE] = {"velero.io", "v1", "restores", "Restore", false, restore_fields,
-                           nothing, NULL, NULL},
+                           restore_wants, restore_first, vmbi_reconcile_restore},
     [VMBI_KIND_REPOSITORY] = {"velero.io", "v1", "backuprepositories", "BackupRepository", true,
                               phase_fields, repository_wants, NULL, vmbi_reconcile_repository},
     [VMBI_KIND_DPA] = {"oadp.openshift.io", "v1alpha1", "dataprotectionapplications",

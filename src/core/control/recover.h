@@ -14,6 +14,9 @@ vmb_code vmbi_recover_backup(vmb_control *c, const vmbi_json *tree, vmbi_turn *t
 vmbi_json *vmbi_backup_outcome_patch(const vmbi_json *backup);
 /* {"status":{"phase":"Failed","failureReason","completionTimestamp"}}; NULL without memory. */
 vmbi_json *vmbi_failed_patch(const char *reason);
+/* Removes restores/<name>/ from a location. */
+vmb_code vmbi_restore_remove_files(vmb_control *c, const vmbi_located *l, const char *restore,
+                                   vmb_error **err);
 /* Runs on the caller's thread; the control's stop cancels it. */
 vmb_code vmbi_control_execute(vmb_control *c, vmb_run *run, vmb_error **err);
 
