@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading one file: cut where restic cuts; holes are neither read nor hashed. */
+/* Reading one file: cut where restic cuts, disk images at fixed places; holes are neither read nor
+ * hashed. */
 #include "repo/tree/saver.h"
 
 #include <errno.h>
@@ -59,29 +60,32 @@ static vmb_code read_failed(vmb_error **err)
 
 /* ---- small files: one blob ----------------------------------------------------------------- */
 
-static vmb_code save_small(vmbi_saver *s, int fd, size_t size, vmbi_node *node,
-                           vmbi_pool_group *group, bool *grew, vmb_error **err)
+vmb_code vmbi_saver_small(vmbi_saver *s, vmbi_saver_worker *w, int fd, vmbi_node *node,
+                          bool *grew, bool *fatal, vmb_error **err)
 {
-    uint8_t *data = vmbi_alloc(size + 1);
-    if (data == NULL) {
+    if (w->data == NULL) {
+        w->data = vmbi_alloc(VMBI_CHUNK_MIN + 1);
+    }
+    vmbi_repo_id *content = w->data != NULL ? vmbi_zalloc(sizeof(*content)) : NULL;
+    if (content == NULL) {
         return vmbi_fail_nomem(err);
     }
-    ssize_t got = read_fully(fd, data, size + 1, 0); /* one more: has it grown? */
-    *grew = got > (ssize_t)size;
-    if (got <= 0 || *grew) {
-        vmbi_free(data);
-        node->size = got <= 0 ? 0 : node->size;
-        return got < 0 ? read_failed(err) : VMB_OK;
+    node->content = content;
+    node->size = 0;
+    ssize_t got = read_fully(fd, w->data, VMBI_CHUNK_MIN + 1, 0);
+    if (got < 0) {
+        return read_failed(err);
     }
-    node->content = vmbi_zalloc(sizeof(*node->content));
-    if (node->content == NULL) {
-        vmbi_free(data);
-        return vmbi_fail_nomem(err);
+    *grew = got > VMBI_CHUNK_MIN; /* another size than before is fine, but one blob it must be */
+    if (got == 0 || *grew) {
+        return VMB_OK;
     }
     node->n_content = 1;
     node->size = (uint64_t)got;
-    s->stats.bytes_read += (uint64_t)got;
-    return vmbi_pool_save(&s->pool, data, (size_t)got, &node->content[0], group, err);
+    vmb_code rc = vmbi_pool_save_now(&s->pool, VMBI_BLOB_DATA, w->data, (size_t)got, content, NULL,
+                                     err);
+    *fatal = rc != VMB_OK;
+    return rc;
 }
 
 /* ---- large files --------------------------------------------------------------------------- */
@@ -104,6 +108,20 @@ static vmbi_repo_id *new_id(reading *r)
     }
     r->n_ids++;
     return &r->last->ids[r->last->n++];
+}
+
+/* The window for cutting, which only large files need. */
+static vmb_code get_window(vmbi_saver *s, vmb_error **err)
+{
+    if (s->window == NULL) {
+        s->window = vmbi_zalloc(VMBI_CHUNK_MAX);
+        if (s->window == NULL) {
+            return vmbi_fail_nomem(err);
+        }
+        vmbi_repo_hash(s->repo, s->window, VMBI_CHUNK_MIN, &s->zero_id);
+        s->zero_saved = vmbi_repo_has_blob(s->repo, VMBI_BLOB_DATA, &s->zero_id);
+    }
+    return VMB_OK;
 }
 
 static vmb_code save_chunk(reading *r, const uint8_t *data, size_t len, vmb_error **err)
@@ -134,8 +152,8 @@ static vmb_code save_zero_chunk(reading *r, vmb_error **err)
     return VMB_OK;
 }
 
-/* Is there nothing but a hole for at least one chunk behind r->offset? */
-static bool in_hole(reading *r)
+/* Is there nothing but a hole for at least a chunk of that many bytes behind r->offset? */
+static bool in_hole(reading *r, uint64_t chunk)
 {
     if (!r->sparse) {
         return false;
@@ -154,14 +172,14 @@ static bool in_hole(reading *r)
             return false;
         }
     }
-    return r->next_data - r->offset >= VMBI_CHUNK_MIN;
+    return r->next_data - r->offset >= chunk;
 }
 
 /* restic's chunker cuts a run of zeros at every 512 KiB, so whole chunks of a hole need no look. */
 static vmb_code skip_hole(reading *r, vmb_error **err)
 {
     vmb_code rc = VMB_OK;
-    while (rc == VMB_OK && in_hole(r)) {
+    while (rc == VMB_OK && in_hole(r, VMBI_CHUNK_MIN)) {
         rc = save_zero_chunk(r, err);
         r->offset += VMBI_CHUNK_MIN;
         r->s->stats.bytes_zero += VMBI_CHUNK_MIN;
@@ -222,15 +240,80 @@ static vmb_code collect_ids(reading *r, vmbi_node *node, vmb_error **err)
     return VMB_OK;
 }
 
-static vmb_code save_large(vmbi_saver *s, int fd, uint64_t size, bool sparse, vmbi_node *node,
-                           vmb_error **err)
+static vmb_code cut_content(reading *r, vmb_error **err)
 {
-    reading r = {.s = s, .fd = fd, .sparse = sparse, .size = size};
-    vmb_code rc = VMB_OK;
-    vmbi_chunker_reset(&s->chunker);
-    while (rc == VMB_OK && !(r.eof && r.have == 0)) {
-        rc = next_chunk(&r, err);
+    vmb_code rc = get_window(r->s, err);
+    vmbi_chunker_reset(&r->s->chunker);
+    while (rc == VMB_OK && !(r->eof && r->have == 0)) {
+        rc = next_chunk(r, err);
     }
+    return rc;
+}
+
+/* ---- disk images ------------------------------------------------------------------------------- */
+
+/* A chunk of zeros of a disk image: made once, then known by its ID. */
+static vmb_code image_zero(reading *r, size_t chunk, vmb_error **err)
+{
+    vmbi_saver *s = r->s;
+    vmbi_repo_id *id = new_id(r);
+    uint8_t *zeros = NULL;
+    if (id == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    if (!s->image_zero_saved) {
+        zeros = vmbi_zalloc(chunk);
+        if (zeros == NULL) {
+            return vmbi_fail_nomem(err);
+        }
+        vmbi_repo_hash(s->repo, zeros, chunk, &s->image_zero_id);
+        s->image_zero_saved = true;
+        return vmbi_pool_save(&s->pool, zeros, chunk, id, &r->group, err);
+    }
+    *id = s->image_zero_id;
+    return VMB_OK;
+}
+
+static vmb_code image_chunk(reading *r, size_t chunk, vmb_error **err)
+{
+    if (in_hole(r, chunk)) {
+        r->s->stats.bytes_zero += chunk;
+        r->offset += chunk;
+        return image_zero(r, chunk, err);
+    }
+    uint8_t *data = vmbi_alloc(chunk);
+    if (data == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    ssize_t got = read_fully(r->fd, data, chunk, r->offset);
+    r->eof = got < (ssize_t)chunk;
+    vmbi_repo_id *id = got > 0 ? new_id(r) : NULL;
+    if (id == NULL) {
+        vmbi_free(data);
+        return got < 0 ? read_failed(err) : got > 0 ? vmbi_fail_nomem(err) : VMB_OK;
+    }
+    r->s->stats.bytes_read += (uint64_t)got;
+    r->offset += (uint64_t)got;
+    return vmbi_pool_save(&r->s->pool, data, (size_t)got, id, &r->group, err);
+}
+
+static vmb_code cut_image(reading *r, vmb_error **err)
+{
+    size_t chunk = vmbi_saver_image_chunk(r->s);
+    vmb_code rc = VMB_OK;
+    while (rc == VMB_OK && !r->eof) {
+        rc = image_chunk(r, chunk, err);
+        rc = rc == VMB_OK ? vmbi_limits_check(&r->s->job->limits, err, "back up a file") : rc;
+    }
+    return rc;
+}
+
+vmb_code vmbi_saver_large(vmbi_saver *s, int fd, const struct stat *st, bool image,
+                          vmbi_node *node, vmb_error **err)
+{
+    uint64_t size = (uint64_t)st->st_size;
+    reading r = {.s = s, .fd = fd, .size = size, .sparse = (uint64_t)st->st_blocks * 512 < size};
+    vmb_code rc = image ? cut_image(&r, err) : cut_content(&r, err);
     /* the workers write into the slabs: wait in any case */
     vmb_code waited = vmbi_pool_wait(&s->pool, &r.group, rc == VMB_OK ? err : NULL);
     rc = rc == VMB_OK ? waited : rc;
@@ -242,23 +325,6 @@ static vmb_code save_large(vmbi_saver *s, int fd, uint64_t size, bool sparse, vm
         slab *next = r.first->next;
         vmbi_free(r.first);
         r.first = next;
-    }
-    return rc;
-}
-
-vmb_code vmbi_saver_file(vmbi_saver *s, int fd, uint64_t size, uint64_t allocated,
-                         vmbi_node *node, vmbi_pool_group *group, vmb_error **err)
-{
-    bool grew = true;
-    vmb_code rc = VMB_OK;
-    if (size <= VMBI_CHUNK_MIN) {
-        rc = save_small(s, fd, (size_t)size, node, group, &grew, err);
-    }
-    if (rc == VMB_OK && grew) {
-        rc = save_large(s, fd, size, allocated < size, node, err);
-    }
-    if (rc == VMB_OK) {
-        s->stats.bytes += node->size;
     }
     return rc;
 }

@@ -20,42 +20,80 @@ static vmbi_pool_job *take_job(vmbi_pool *p)
     return job;
 }
 
+vmb_code vmbi_pool_save_now(vmbi_pool *p, vmbi_blob_type type, const void *data, size_t len,
+                            vmbi_repo_id *id, bool *known, vmb_error **err)
+{
+    bool dropped = false;
+    if (!p->dry_run) {
+        return vmbi_repo_save_blob(p->repo, type, data, len, id, known != NULL ? known : &dropped,
+                                   err);
+    }
+    vmbi_repo_hash(p->repo, data, len, id);
+    bool has = vmbi_repo_has_blob(p->repo, type, id);
+    if (!has) {
+        (void)pthread_mutex_lock(&p->lock);
+        p->dry_blobs++;
+        p->dry_bytes += len;
+        (void)pthread_mutex_unlock(&p->lock);
+    }
+    if (known != NULL) {
+        *known = has;
+    }
+    return VMB_OK;
+}
+
+/* Saves the job's data; the lock is not held. */
+static void save(vmbi_pool *p, vmbi_pool_job *job, bool skip)
+{
+    vmb_error *why = NULL;
+    vmb_code rc = VMB_OK;
+    if (!skip) {
+        rc = vmbi_pool_save_now(p, VMBI_BLOB_DATA, job->data, job->len, job->id, NULL, &why);
+    }
+    if (!p->keep_spares) {
+        vmbi_free(vmbi_steal(&job->data));
+    }
+    (void)pthread_mutex_lock(&p->lock);
+    if (job->data != NULL && p->n_spares < VMBI_POOL_MAX_SPARES) {
+        p->spares[p->n_spares++] = vmbi_steal(&job->data);
+    }
+    if (rc != VMB_OK && p->failed_code == VMB_OK) {
+        p->failed_code = rc;
+        p->failed = vmbi_steal(&why);
+    }
+    p->bytes -= job->len;
+    (void)pthread_mutex_unlock(&p->lock);
+    vmb_error_free(why);
+    vmbi_free(job->data);
+}
+
 static void *work(void *arg)
 {
     vmbi_pool *p = arg;
     (void)pthread_mutex_lock(&p->lock);
+    size_t number = p->n_started++;
     for (;;) {
         vmbi_pool_job *job = take_job(p);
         if (job == NULL) {
             break;
         }
         bool skip = p->failed_code != VMB_OK;
+        bool is_task = job->task != NULL;
+        vmbi_pool_group *group = job->group;
         (void)pthread_mutex_unlock(&p->lock);
-        vmb_error *why = NULL;
-        vmb_code rc = VMB_OK;
-        if (!skip) {
-            rc = vmbi_repo_save_blob(p->repo, VMBI_BLOB_DATA, job->data, job->len, job->id, NULL,
-                                     &why);
-        }
-        if (!p->keep_spares) {
-            vmbi_free(vmbi_steal(&job->data));
+        if (is_task) {
+            job->task(job->arg, number); /* the job is gone when the group is waited for */
+        } else {
+            save(p, job, skip);
+            vmbi_free(job);
         }
         (void)pthread_mutex_lock(&p->lock);
-        if (job->data != NULL && p->n_spares < VMBI_POOL_MAX_SPARES) {
-            p->spares[p->n_spares++] = vmbi_steal(&job->data);
+        p->n_tasks -= is_task ? 1 : 0;
+        group->pending--;
+        /* who waits for room goes on at half of the tasks, not at each one */
+        if (group->pending == 0 || !is_task || p->n_tasks == VMBI_POOL_MAX_TASKS / 2) {
+            (void)pthread_cond_broadcast(&p->room);
         }
-        if (rc != VMB_OK && p->failed_code == VMB_OK) {
-            p->failed_code = rc;
-            p->failed = vmbi_steal(&why);
-        }
-        p->bytes -= job->len;
-        job->group->pending--;
-        (void)pthread_cond_broadcast(&p->room);
-        (void)pthread_mutex_unlock(&p->lock);
-        vmb_error_free(why);
-        vmbi_free(job->data);
-        vmbi_free(job);
-        (void)pthread_mutex_lock(&p->lock);
     }
     (void)pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -108,6 +146,42 @@ static vmb_code failure(vmbi_pool *p, vmb_error **err)
     return vmbi_fail(err, p->failed_code, "%s", vmb_error_message(p->failed));
 }
 
+/* Caller holds the lock. */
+static void enqueue(vmbi_pool *p, vmbi_pool_job *job)
+{
+    if (p->last != NULL) {
+        p->last->next = job;
+    } else {
+        p->first = job;
+    }
+    p->last = job;
+    job->group->pending++;
+    (void)pthread_cond_signal(&p->work);
+}
+
+void vmbi_pool_run(vmbi_pool *p, vmbi_pool_job *job, vmbi_pool_task_fn task, void *arg,
+                   vmbi_pool_group *group)
+{
+    *job = (vmbi_pool_job){.group = group, .task = task, .arg = arg};
+    (void)pthread_mutex_lock(&p->lock);
+    if (p->n_tasks == VMBI_POOL_MAX_TASKS) {
+        while (p->n_tasks > VMBI_POOL_MAX_TASKS / 2) {
+            (void)pthread_cond_wait(&p->room, &p->lock);
+        }
+    }
+    p->n_tasks++;
+    enqueue(p, job);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+vmb_code vmbi_pool_failed(vmbi_pool *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    vmb_code rc = p->failed_code;
+    (void)pthread_mutex_unlock(&p->lock);
+    return rc;
+}
+
 vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *id,
                         vmbi_pool_group *group, vmb_error **err)
 {
@@ -116,22 +190,15 @@ vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *i
         vmbi_free(data);
         return vmbi_fail_nomem(err);
     }
-    *job = (vmbi_pool_job){data, len, id, group, NULL};
+    *job = (vmbi_pool_job){.data = data, .len = len, .id = id, .group = group};
     (void)pthread_mutex_lock(&p->lock);
     while (p->failed_code == VMB_OK && p->bytes > 0 && p->bytes + len > p->max_bytes) {
         (void)pthread_cond_wait(&p->room, &p->lock);
     }
     vmb_code rc = p->failed_code != VMB_OK ? failure(p, err) : VMB_OK;
     if (rc == VMB_OK) {
-        if (p->last != NULL) {
-            p->last->next = job;
-        } else {
-            p->first = job;
-        }
-        p->last = job;
         p->bytes += len;
-        group->pending++;
-        (void)pthread_cond_signal(&p->work);
+        enqueue(p, job);
     }
     (void)pthread_mutex_unlock(&p->lock);
     if (rc != VMB_OK) {

@@ -13,17 +13,23 @@ typedef struct vmbi_pool_group {
     size_t pending; /* under the pool's lock */
 } vmbi_pool_group;
 
+/* Work of another kind than saving a blob: run on a worker, whose number is below n_threads. */
+typedef void (*vmbi_pool_task_fn)(void *task, size_t worker);
+
 typedef struct vmbi_pool_job {
     uint8_t *data; /* owned */
     size_t len;
     vmbi_repo_id *id; /* written before the group's count goes down */
     vmbi_pool_group *group;
     struct vmbi_pool_job *next;
+    vmbi_pool_task_fn task; /* NULL: save data; else the job is the caller's */
+    void *arg;
 } vmbi_pool_job;
 
 enum {
     VMBI_POOL_MAX_THREADS = 16,
-    VMBI_POOL_MAX_SPARES = 4
+    VMBI_POOL_MAX_SPARES = 4,
+    VMBI_POOL_MAX_TASKS = 256 /* that wait or run */
 };
 
 typedef struct vmbi_pool {
@@ -34,7 +40,11 @@ typedef struct vmbi_pool {
     vmbi_pool_job *first, *last;
     size_t bytes;     /* in jobs that wait or run */
     size_t max_bytes;
+    size_t n_tasks;
+    size_t n_started; /* threads that know their number */
     bool stopping;
+    bool dry_run; /* set it after init: blobs are hashed and counted, not saved */
+    uint64_t dry_blobs, dry_bytes; /* that would have been new */
     bool keep_spares;
     uint8_t *spares[VMBI_POOL_MAX_SPARES];
     size_t n_spares;
@@ -55,6 +65,15 @@ vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *i
  * vmbi_pool_spare (NULL: there is none now), which saves the kernel's work on fresh memory. */
 void vmbi_pool_keep_spares(vmbi_pool *p);
 uint8_t *vmbi_pool_spare(vmbi_pool *p);
+/* Runs a task; *job is zeroed memory of the caller that lasts until the group was waited for. Tasks
+ * are run also after a failure. Blocks while VMBI_POOL_MAX_TASKS are under way. */
+void vmbi_pool_run(vmbi_pool *p, vmbi_pool_job *job, vmbi_pool_task_fn task, void *arg,
+                   vmbi_pool_group *group);
+/* The first failure; VMB_OK. */
+vmb_code vmbi_pool_failed(vmbi_pool *p);
+/* Saves a blob on this thread, or only counts it in a dry run. */
+vmb_code vmbi_pool_save_now(vmbi_pool *p, vmbi_blob_type type, const void *data, size_t len,
+                            vmbi_repo_id *id, bool *known, vmb_error **err);
 /* Waits until nothing of the group is pending. */
 vmb_code vmbi_pool_wait(vmbi_pool *p, vmbi_pool_group *group, vmb_error **err);
 /* Ends the threads; jobs that wait are done first, or dropped after a failure. */

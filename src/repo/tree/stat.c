@@ -14,7 +14,8 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-enum { MAX_XATTR_LIST = 64 * 1024, MAX_XATTR_VALUE = 64 * 1024, LOOKUP_SIZE = 16 * 1024 };
+enum { MAX_XATTR_LIST = 64 * 1024, MAX_XATTR_VALUE = 64 * 1024, SMALL_LIST = 1024,
+       LOOKUP_SIZE = 16 * 1024 };
 
 static void copy_name(char *out, size_t size, const char *name)
 {
@@ -71,38 +72,71 @@ static vmb_code add_xattr(vmbi_node *out, const char *name, const uint8_t *value
     return VMB_OK;
 }
 
-/* Names as listxattr gives them, in that order. There is no *at form: the path goes through the
- * directory's descriptor, so that no component is looked up again. */
-static vmb_code read_xattrs(int dirfd, const char *name, vmbi_node *out, char **warning,
-                            vmb_error **err)
-{
+/* An entry whose attributes are read: by descriptor where it is open, else by path. There is no
+ * *at form: the path goes through the directory's descriptor, so that no component is looked up
+ * again. */
+typedef struct target {
+    int fd; /* -1: path */
     char path[PATH_MAX];
-    int n = snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd, name);
-    if (n < 0 || (size_t)n >= sizeof(path)) {
-        return VMB_OK;
-    }
-    char *list = vmbi_alloc(MAX_XATTR_LIST);
+} target;
+
+static ssize_t list_names(const target *t, char *out, size_t size)
+{
+    return t->fd >= 0 ? flistxattr(t->fd, out, size) : llistxattr(t->path, out, size);
+}
+
+/* Names as the kernel gives them, in that order. list: len bytes of them. */
+static vmb_code add_all(const target *t, const char *list, ssize_t len, vmbi_node *out,
+                        char **warning, vmb_error **err)
+{
     uint8_t *value = vmbi_alloc(MAX_XATTR_VALUE);
-    vmb_code rc = list != NULL && value != NULL ? VMB_OK : vmbi_fail_nomem(err);
-    ssize_t len = rc == VMB_OK ? llistxattr(path, list, MAX_XATTR_LIST) : 0;
-    if (len < 0 && errno != ENOTSUP) {
-        *warning = vmbi_strdup("its extended attributes cannot be listed");
-    }
+    vmb_code rc = value != NULL ? VMB_OK : vmbi_fail_nomem(err);
     for (ssize_t at = 0; at < len && rc == VMB_OK; at += (ssize_t)strlen(list + at) + 1) {
-        ssize_t got = lgetxattr(path, list + at, value, MAX_XATTR_VALUE);
+        ssize_t got = t->fd >= 0 ? fgetxattr(t->fd, list + at, value, MAX_XATTR_VALUE)
+                                 : lgetxattr(t->path, list + at, value, MAX_XATTR_VALUE);
         if (got >= 0) {
             rc = add_xattr(out, list + at, value, (size_t)got, err);
         } else if (*warning == NULL) {
             *warning = vmbi_strdup("one of its extended attributes cannot be read");
         }
     }
-    vmbi_free(list);
     vmbi_free(value);
     return rc;
 }
 
-vmb_code vmbi_stat_node(int dirfd, const char *name, const char *node_name, const struct stat *st,
-                        vmbi_owner_cache *owners, vmbi_node *out, char **warning, vmb_error **err)
+static vmb_code read_xattrs(int dirfd, const char *name, int fd, vmbi_node *out, char **warning,
+                            vmb_error **err)
+{
+    target t = {.fd = fd};
+    int n = snprintf(t.path, sizeof(t.path), "/proc/self/fd/%d/%s", dirfd, name);
+    if (dirfd == AT_FDCWD) {
+        n = snprintf(t.path, sizeof(t.path), "%s", name);
+    }
+    if (n < 0 || (size_t)n >= sizeof(t.path)) {
+        return VMB_OK;
+    }
+    char few[SMALL_LIST]; /* most have none */
+    ssize_t len = list_names(&t, few, sizeof(few));
+    if (len >= 0) {
+        return len > 0 ? add_all(&t, few, len, out, warning, err) : VMB_OK;
+    }
+    if (errno != ERANGE) {
+        *warning = errno != ENOTSUP ? vmbi_strdup("its extended attributes cannot be listed") : NULL;
+        return VMB_OK;
+    }
+    char *list = vmbi_alloc(MAX_XATTR_LIST);
+    if (list == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    len = list_names(&t, list, MAX_XATTR_LIST);
+    vmb_code rc = len > 0 ? add_all(&t, list, len, out, warning, err) : VMB_OK;
+    vmbi_free(list);
+    return rc;
+}
+
+vmb_code vmbi_stat_node(int dirfd, const char *name, int fd, const char *node_name,
+                        const struct stat *st, vmbi_owner_cache *owners, vmbi_node *out,
+                        char **warning, vmb_error **err)
 {
     vmbi_node n = {0};
     n.type = vmbi_node_type_of(st->st_mode);
@@ -129,7 +163,7 @@ vmb_code vmbi_stat_node(int dirfd, const char *name, const char *node_name, cons
         rc = read_link(dirfd, name, &n, err);
     }
     if (rc == VMB_OK) {
-        rc = read_xattrs(dirfd, name, &n, warning, err);
+        rc = read_xattrs(dirfd, name, fd, &n, warning, err);
     }
     if (rc != VMB_OK) {
         vmbi_node_done(&n);

@@ -15,10 +15,11 @@ typedef struct vmbi_owner_cache {
 } vmbi_owner_cache;
 
 /* Fills everything but content and subtree. dirfd and name lead to the entry (symlinks are not
- * followed); node_name is what the node is called. *warning (may be set on success too): what could
+ * followed); node_name is what the node is called. fd: the entry, opened for reading, or -1.
+ * *warning (may be set on success too): what could
  * not be read, an owned text for the log. */
-vmb_code vmbi_stat_node(int dirfd, const char *name, const char *node_name, const struct stat *st,
-                        vmbi_owner_cache *owners, vmbi_node *out, char **warning,
-                        vmb_error **err);
+vmb_code vmbi_stat_node(int dirfd, const char *name, int fd, const char *node_name,
+                        const struct stat *st, vmbi_owner_cache *owners, vmbi_node *out,
+                        char **warning, vmb_error **err);
 
 #endif
