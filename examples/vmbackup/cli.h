@@ -46,6 +46,7 @@ struct cli_command {
     size_t max_names; /* how many names the command takes */
     bool plain;       /* takes no cluster, store and output options */
     int (*run)(struct cli_args *args);
+    const struct cli_option *shared; /* options of a group of commands; NULL: none */
 };
 
 struct cli_args {
@@ -68,6 +69,19 @@ bool cli_flag(const struct cli_args *args, const char *name);
 extern const struct cli_option cli_common_options[];
 /* The candidate nearest to word, NULL when none is near. */
 const char *cli_nearest(const char *word, const char *const *candidates, size_t count);
+
+/* Options of filesystem backup, for backups and restores. */
+#define CLI_FS_OPTIONS                                                                            \
+    {"fs-backup", 0, CLI_BOOL, NULL,                                                               \
+     "filesystem backup of pods' volumes that lie on this machine (the node's)"},                  \
+        {"fs-host-pods", 0, CLI_STRING, "DIR",                                                     \
+         "the kubelet's folder of pods; default /var/lib/kubelet/pods"},                           \
+        {"fs-node", 0, CLI_STRING, "NAME", "only pods of this node"},                              \
+        {"fs-password-file", 0, CLI_STRING, "FILE",                                                \
+         "password of the repositories; default: the Secret velero-repo-credentials"},             \
+    {                                                                                              \
+        "fs-compression", 0, CLI_STRING, "MODE", "auto, off or max"                                \
+    }
 
 /* ---- session.c ------------------------------------------------------------------------------- */
 
@@ -184,6 +198,9 @@ int cli_schedule_next(struct cli_args *args);
 int cli_location_get(struct cli_args *args);
 int cli_validate(struct cli_args *args);
 int cli_version(struct cli_args *args);
+
+/* "vmbackup repo": argv[0] is "repo". */
+int cli_repo(int argc, char **argv);
 
 extern const struct cli_option cli_backup_options[];
 extern const struct cli_option cli_restore_options[];

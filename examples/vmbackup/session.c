@@ -132,6 +132,37 @@ static int use_cluster(const struct cli_args *args, vmb_ctx *ctx)
     return use(ctx, "cluster.kube", settings);
 }
 
+/* Filesystem backup reads the volumes of pods from this machine's disks, so it is asked for. */
+static int use_volumes(const struct cli_args *args, vmb_ctx *ctx)
+{
+    static const struct {
+        const char *flag;
+        const char *setting;
+    } known[] = {{"fs-host-pods", "hostPods"},
+                 {"fs-node", "node"},
+                 {"fs-password-file", "passwordFile"},
+                 {"fs-compression", "compression"}};
+    json_t *settings;
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (cli_value(args, known[i].flag) && !cli_flag(args, "fs-backup")) {
+            cli_error("--%s needs --fs-backup", known[i].flag);
+            return CLI_USAGE;
+        }
+    }
+    if (!cli_flag(args, "fs-backup")) {
+        return CLI_OK;
+    }
+    settings = json_object();
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        const char *value = cli_value(args, known[i].flag);
+        if (value) {
+            json_object_set_new(settings, known[i].setting, json_string(value));
+        }
+    }
+    return use(ctx, "volume.repo", settings);
+}
+
 /* The engine's usual providers. Snapshots need a server: a folder of manifests has no volumes. */
 static int use_engine(const struct cli_args *args, vmb_ctx *ctx)
 {
@@ -142,6 +173,9 @@ static int use_engine(const struct cli_args *args, vmb_ctx *ctx)
     }
     if (result == CLI_OK && !cli_value(args, "cluster-dir")) {
         result = use(ctx, "snapshot.csi", NULL);
+    }
+    if (result == CLI_OK) {
+        result = use_volumes(args, ctx);
     }
     if (result == CLI_OK) {
         result = cli_use_exec_command(args, ctx);

@@ -50,6 +50,7 @@ const struct cli_option cli_backup_options[] = {
     {"volume-group-snapshot-label-key", 0, CLI_STRING, "KEY", "label that groups volumes"},
     {"exec-command", 0, CLI_STRING, "PROGRAM",
      "run hooks by a program on this machine: PROGRAM NAMESPACE POD CONTAINER COMMAND..."},
+    CLI_FS_OPTIONS,
     {"report", 0, CLI_STRING, "FILE", "write the run report (JSON) to a file"},
     {"quiet", 'q', CLI_BOOL, NULL, "print warnings, errors and the outcome only"},
     {NULL, 0, CLI_BOOL, NULL, NULL}};
