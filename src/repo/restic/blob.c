@@ -62,11 +62,10 @@ bool vmbi_restic_find(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *
     return true;
 }
 
-vmb_code vmbi_restic_open_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed, void *out,
-                               size_t cap, size_t *len, vmb_error **err)
+vmb_code vmbi_restic_decode_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed,
+                                 void *out, size_t cap, size_t *len, vmb_error **err)
 {
     const size_t want = vmbi_pack_blob_size(b);
-    vmbi_repo_id real;
     size_t n = b->length - VMBI_RESTIC_OVERHEAD;
     vmb_code code = VMB_OK;
 
@@ -102,12 +101,32 @@ vmb_code vmbi_restic_open_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t
         return vmbi_fail(err, VMB_E_INVALID, "damaged: it has %zu bytes, the index says %zu", n,
                          want);
     }
-    vmbi_sha256(out, n, real.b);
-    if (memcmp(real.b, b->id.b, VMBI_REPO_ID_SIZE) != 0) {
-        return vmbi_fail(err, VMB_E_INVALID, "damaged: the content does not match the ID");
-    }
     *len = n;
     return VMB_OK;
+}
+
+vmb_code vmbi_restic_match_blob(const vmbi_pack_blob *b, const vmbi_repo_id *real, vmb_error **err)
+{
+    return memcmp(real->b, b->id.b, VMBI_REPO_ID_SIZE) == 0
+               ? VMB_OK
+               : vmbi_fail(err, VMB_E_INVALID, "damaged: the content does not match the ID");
+}
+
+vmb_code vmbi_restic_open_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed, void *out,
+                               size_t cap, size_t *len, vmb_error **err)
+{
+    vmbi_repo_id real;
+    size_t n = 0;
+    vmb_code code = vmbi_restic_decode_blob(lane, b, sealed, out, cap, &n, err);
+
+    if (code == VMB_OK) {
+        vmbi_sha256(out, n, real.b);
+        code = vmbi_restic_match_blob(b, &real, err);
+    }
+    if (code == VMB_OK) {
+        *len = n;
+    }
+    return code;
 }
 
 /* What a copy that cannot be read says: pack, place, blob. */
@@ -135,12 +154,12 @@ static vmb_code read_copy(vmbi_restic *r, vmbi_lane *lane, const vmbi_repo_id *p
         return vmbi_fail(err, VMB_E_LIMIT, "a blob of %u bytes", (unsigned)b->length);
     }
     vmbi_restic_pack_path(path, pack);
-    code = vmbi_lane_scratch(lane, b->length, &why);
+    code = vmbi_room_reserve(&lane->scratch, b->length, &why);
     if (code == VMB_OK) {
-        code = vmbi_storage_read(&r->storage, path, b->offset, lane->scratch, b->length, &why);
+        code = vmbi_storage_read(&r->storage, path, b->offset, lane->scratch.p, b->length, &why);
     }
     if (code == VMB_OK) {
-        code = vmbi_restic_open_blob(lane, b, lane->scratch, out, cap, len, &why);
+        code = vmbi_restic_open_blob(lane, b, lane->scratch.p, out, cap, len, &why);
     }
     if (code != VMB_OK) {
         code = locate(&why, code, pack, b);
@@ -168,13 +187,13 @@ static vmb_code read_pending(vmbi_restic *r, vmbi_lane *lane, vmbi_blob_type typ
         code = VMB_E_NOT_FOUND;
     } else if (code == VMB_OK) {
         b = p->pack->blobs.v[p->number];
-        code = vmbi_lane_scratch(lane, b.length, err);
+        code = vmbi_room_reserve(&lane->scratch, b.length, err);
         if (code == VMB_OK) {
-            memcpy(lane->scratch, p->pack->data + b.offset, b.length);
+            memcpy(lane->scratch.p, p->pack->data + b.offset, b.length);
         }
     }
     (void)pthread_mutex_unlock(&r->mutex);
-    return code == VMB_OK ? vmbi_restic_open_blob(lane, &b, lane->scratch, out, cap, len, err)
+    return code == VMB_OK ? vmbi_restic_open_blob(lane, &b, lane->scratch.p, out, cap, len, err)
                           : code;
 }
 
@@ -270,98 +289,5 @@ vmb_code vmbi_restic_load(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_
         out->len = len;
         out->data[len] = '\0';
     }
-    return code;
-}
-
-/* One blob of a run: from what was read, or, when that is damaged, on its own. */
-static vmb_code give_one(vmbi_restic *r, vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed,
-                         size_t i, vmbi_buf *plain, vmbi_repo_blob_fn fn, void *user,
-                         vmb_error **err)
-{
-    vmb_error *why = NULL;
-    size_t len = 0;
-    vmb_code code = VMB_OK;
-
-    vmbi_buf_reset(plain);
-    vmbi_buf_reserve(plain, vmbi_pack_blob_size(b));
-    code = vmbi_buf_check(plain, err, "blob");
-    if (code != VMB_OK) {
-        return code;
-    }
-    code = vmbi_restic_open_blob(lane, b, sealed, plain->data, plain->cap - 1, &len, &why);
-    if (code != VMB_OK) {
-        vmb_error_free(why);
-        why = NULL;
-        code = vmbi_restic_load_into(&r->base, b->type, &b->id, plain->data, plain->cap - 1, &len,
-                                     &why);
-    }
-    code = fn(user, i, code == VMB_OK ? plain->data : NULL, len, why, err);
-    vmb_error_free(why);
-    return code;
-}
-
-vmb_code vmbi_restic_load_run(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *ids,
-                              const vmbi_blob_place *places, size_t n, vmbi_repo_blob_fn fn,
-                              void *user, vmb_error **err)
-{
-    vmbi_restic *r = vmbi_restic_of(base);
-    vmbi_buf raw = VMBI_BUF_INIT((size_t)VMBI_REPO_MAX_BLOB * 2);
-    vmbi_buf plain = VMBI_BUF_INIT(VMBI_REPO_MAX_BLOB);
-    char path[VMBI_RESTIC_PATH];
-    vmbi_repo_id pack;
-    vmbi_lane *lane = NULL;
-    uint64_t from = 0, to = 0;
-    size_t i = 0;
-    vmb_error *why = NULL;
-    vmb_code code = VMB_OK, read = VMB_OK;
-
-    if (n == 0) {
-        return VMB_OK;
-    }
-    from = places[0].offset;
-    to = (uint64_t)places[n - 1].offset + places[n - 1].stored_len;
-    for (i = 0; i < n; i++) {
-        if (places[i].pack != places[0].pack || places[i].stored_len < VMBI_RESTIC_OVERHEAD ||
-            places[i].offset < from || (uint64_t)places[i].offset + places[i].stored_len > to) {
-            return vmbi_fail(err, VMB_E_ARG, "read blobs: the places are not in one pack, in order");
-        }
-    }
-    (void)pthread_mutex_lock(&r->mutex);
-    if (places[0].pack < vmbi_restic_index_packs(r->index)) {
-        pack = *vmbi_restic_index_pack_id(r->index, places[0].pack);
-    } else {
-        code = vmbi_fail(err, VMB_E_ARG, "read blobs: there is no pack %u", (unsigned)places[0].pack);
-    }
-    (void)pthread_mutex_unlock(&r->mutex);
-    if (code != VMB_OK) {
-        return code;
-    }
-    vmbi_restic_pack_path(path, &pack);
-    vmbi_buf_reserve(&raw, (size_t)(to - from));
-    code = vmbi_buf_check(&raw, err, "read blobs");
-    if (code == VMB_OK) {
-        code = vmbi_lane_get(r, &lane, err);
-    }
-    if (code == VMB_OK) {
-        read = vmbi_storage_read(&r->storage, path, from, raw.data, (size_t)(to - from), &why);
-        if (read == VMB_E_CANCELLED || read == VMB_E_TIMEOUT || read == VMB_E_NET) {
-            code = read;
-            vmbi_error_move(err, &why);
-        } else if (read != VMB_OK) { /* a short pack: what is there comes one by one */
-            memset(raw.data, 0, (size_t)(to - from));
-        }
-        vmb_error_free(why);
-    }
-    for (i = 0; code == VMB_OK && i < n; i++) {
-        const uint32_t size = places[i].size + VMBI_RESTIC_OVERHEAD == places[i].stored_len
-                                  ? 0 : places[i].size;
-        vmbi_pack_blob b = {ids[i], places[i].offset, places[i].stored_len, size, type};
-
-        code = give_one(r, lane, &b, (uint8_t *)raw.data + (places[i].offset - from), i, &plain, fn,
-                        user, err);
-    }
-    vmbi_lane_put(r, lane);
-    vmbi_buf_free(&raw);
-    vmbi_buf_free(&plain);
     return code;
 }

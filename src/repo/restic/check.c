@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "codec/digest.h"
+#include "codec/sha256.h"
 #include "repo/restic/indexfile.h"
 #include "repo/restic/keyfile.h"
 #include "repo/restic/walk.h"
@@ -307,47 +308,95 @@ static vmb_code read_header(checking *c, vmbi_lane *lane, uint8_t *p, size_t len
                                   c->r->config.version >= 2, out, err);
 }
 
-static vmb_code read_blobs(checking *c, vmbi_lane *lane, const char *path, uint8_t *p, size_t len,
-                           const vmbi_pack_blobs *blobs, vmbi_buf *plain, vmb_error **err)
-{
-    size_t i = 0;
-    vmb_code code = VMB_OK;
-
-    for (i = 0; code == VMB_OK && i < blobs->n; i++) {
-        const vmbi_pack_blob *b = &blobs->v[i];
-        char hex[VMBI_REPO_HEX_SIZE];
-        vmb_error *why = NULL;
-        size_t n = 0;
-
-        vmbi_repo_id_hex(&b->id, hex);
-        if ((uint64_t)b->offset + b->length > len) {
-            find(c, VMBI_FINDING_ERROR, "blob", path, hex, "lies beyond the end of the pack");
-            continue;
-        }
-        vmbi_buf_reset(plain);
-        vmbi_buf_reserve(plain, vmbi_pack_blob_size(b));
-        code = vmbi_buf_check(plain, &why, "blob");
-        if (code == VMB_OK) {
-            code = vmbi_restic_open_blob(lane, b, p + b->offset, plain->data, plain->cap - 1, &n,
-                                         &why);
-        }
-        if (code != VMB_OK && !ends_check(code)) {
-            find(c, VMBI_FINDING_ERROR, "blob", path, hex, vmb_error_message(why));
-            code = VMB_OK;
-        } else {
-            vmbi_error_move(err, &why);
-        }
-        vmb_error_free(why);
-    }
-    return code;
-}
-
 /* What a thread needs to read packs. */
 typedef struct reader {
     vmbi_lane *lane;
-    vmbi_buf raw, plain;
     vmbi_pack_blobs indexed, header;
+    /* The pack being read. */
+    const char *path;
+    uint8_t *raw;
+    size_t len;
+    vmbi_sha256_state hash; /* of the first `hashed` bytes */
+    size_t hashed;
+    const vmbi_pack_blob *decoded; /* a blob that is not compared with its ID yet; NULL */
+    size_t decoded_len;            /* in the lane's room */
 } reader;
+
+/* Hashes the pack up to `end`, and beside it what was decoded last. */
+static void hash_up_to(checking *c, reader *d, size_t end)
+{
+    const vmbi_pack_blob *b = d->decoded;
+    const size_t from = d->hashed;
+    vmbi_sha256_state s;
+    vmbi_repo_id real;
+    vmb_error *why = NULL;
+
+    end = end > from ? end : from;
+    d->hashed = end;
+    if (b == NULL) {
+        vmbi_sha256_add(&d->hash, d->raw + from, end - from);
+        return;
+    }
+    vmbi_sha256_begin(&s);
+    vmbi_sha256_add_pair(&s, d->lane->plain[0].p, d->decoded_len, &d->hash, d->raw + from,
+                         end - from);
+    vmbi_sha256_end(&s, real.b);
+    if (vmbi_restic_match_blob(b, &real, &why) != VMB_OK) {
+        char hex[VMBI_REPO_HEX_SIZE];
+
+        vmbi_repo_id_hex(&b->id, hex);
+        find(c, VMBI_FINDING_ERROR, "blob", d->path, hex, vmb_error_message(why));
+        vmb_error_free(why);
+    }
+    d->decoded = NULL;
+}
+
+static vmb_code decode_blob(checking *c, reader *d, const vmbi_pack_blob *b, vmb_error **err)
+{
+    char hex[VMBI_REPO_HEX_SIZE];
+    vmb_error *why = NULL;
+    vmb_code code = VMB_OK;
+
+    vmbi_repo_id_hex(&b->id, hex);
+    if ((uint64_t)b->offset + b->length > d->len) {
+        find(c, VMBI_FINDING_ERROR, "blob", d->path, hex, "lies beyond the end of the pack");
+        return VMB_OK;
+    }
+    hash_up_to(c, d, (size_t)b->offset + b->length); /* before it is opened over itself */
+    code = vmbi_pack_blob_size(b) > (size_t)VMBI_REPO_MAX_BLOB
+               ? vmbi_fail(&why, VMB_E_LIMIT, "a blob of %zu bytes", vmbi_pack_blob_size(b))
+               : vmbi_room_reserve(&d->lane->plain[0], vmbi_pack_blob_size(b), &why);
+    if (code == VMB_OK) {
+        code = vmbi_restic_decode_blob(d->lane, b, d->raw + b->offset, d->lane->plain[0].p,
+                                       vmbi_pack_blob_size(b), &d->decoded_len, &why);
+    }
+    if (code == VMB_OK) {
+        d->decoded = b;
+    } else if (!ends_check(code)) {
+        find(c, VMBI_FINDING_ERROR, "blob", d->path, hex, vmb_error_message(why));
+        code = VMB_OK;
+    } else {
+        vmbi_error_move(err, &why);
+    }
+    vmb_error_free(why);
+    return code;
+}
+
+/* The whole file, of the size that the listing told, or else the index. */
+static vmb_code load_pack(checking *c, reader *d, size_t at, vmb_error **err)
+{
+    const uint64_t size = c->packs.sizes[at] >= 0 ? (uint64_t)c->packs.sizes[at]
+                                                  : vmbi_pack_file_size(d->indexed.v, d->indexed.n);
+    vmb_code code = VMB_OK;
+
+    if (size > MAX_PACK_FILE) {
+        return vmbi_fail(err, VMB_E_LIMIT, "%llu bytes are too many", (unsigned long long)size);
+    }
+    d->len = (size_t)size;
+    code = vmbi_room_reserve(&d->lane->scratch, d->len, err);
+    d->raw = d->lane->scratch.p;
+    return code == VMB_OK ? vmbi_storage_read(&c->r->storage, d->path, 0, d->raw, d->len, err) : code;
+}
 
 static vmb_code read_pack(checking *c, reader *d, uint32_t pack, vmb_error **err)
 {
@@ -355,34 +404,40 @@ static vmb_code read_pack(checking *c, reader *d, uint32_t pack, vmb_error **err
     char path[VMBI_RESTIC_PATH];
     vmbi_repo_id real;
     vmb_error *why = NULL;
+    size_t at = 0, i = 0;
     vmb_code code = VMB_OK;
 
-    if (!vmbi_id_list_has(&c->packs, &id, NULL)) {
+    if (!vmbi_id_list_has(&c->packs, &id, &at)) {
         return VMB_OK; /* found missing before */
     }
     vmbi_restic_pack_path(path, &id);
-    vmbi_buf_reset(&d->raw);
-    code = vmbi_storage_get(&c->r->storage, path, &d->raw, &why);
-    if (code != VMB_OK) {
-        return judge(c, code, &why, "pack", path, err);
-    }
-    vmbi_sha256(d->raw.data, d->raw.len, real.b);
-    if (memcmp(real.b, id.b, VMBI_REPO_ID_SIZE) != 0) {
-        find(c, VMBI_FINDING_ERROR, "pack", path, "",
-             "damaged: the content does not match the name");
-    }
+    d->path = path;
     code = vmbi_restic_index_pack_blobs(c->r->index, pack, &d->indexed, err);
     if (code != VMB_OK) {
         return code;
     }
+    code = load_pack(c, d, at, &why);
+    if (code != VMB_OK) {
+        return judge(c, code, &why, "pack", path, err);
+    }
+    vmbi_sha256_begin(&d->hash);
+    d->hashed = 0;
+    d->decoded = NULL;
     /* The blobs first: opening the header in place would spoil a blob if its length is a lie. */
-    code = read_blobs(c, d->lane, path, (uint8_t *)d->raw.data, d->raw.len, &d->indexed, &d->plain,
-                      err);
+    for (i = 0; code == VMB_OK && i < d->indexed.n; i++) {
+        code = decode_blob(c, d, &d->indexed.v[i], err);
+    }
     if (code != VMB_OK) {
         return code;
     }
+    hash_up_to(c, d, d->len);
+    vmbi_sha256_end(&d->hash, real.b);
+    if (memcmp(real.b, id.b, VMBI_REPO_ID_SIZE) != 0) {
+        find(c, VMBI_FINDING_ERROR, "pack", path, "",
+             "damaged: the content does not match the name");
+    }
     d->header.n = 0;
-    code = read_header(c, d->lane, (uint8_t *)d->raw.data, d->raw.len, &d->header, &why);
+    code = read_header(c, d->lane, d->raw, d->len, &d->header, &why);
     if (code == VMB_OK && !same_blobs(&d->header, &d->indexed)) {
         code = vmbi_fail(&why, VMB_E_INVALID, "header: it says otherwise than the index");
     }
@@ -398,8 +453,6 @@ static void *read_thread(void *arg)
     vmb_code code = VMB_OK;
 
     memset(&d, 0, sizeof(d));
-    vmbi_buf_init(&d.raw, MAX_PACK_FILE);
-    vmbi_buf_init(&d.plain, VMBI_REPO_MAX_BLOB);
     code = vmbi_lane_get(c->r, &d.lane, &why);
     while (code == VMB_OK) {
         uint32_t i = 0;
@@ -421,8 +474,6 @@ static void *read_thread(void *arg)
     (void)pthread_mutex_unlock(&c->mutex);
     vmb_error_free(why);
     vmbi_lane_put(c->r, d.lane);
-    vmbi_buf_free(&d.raw);
-    vmbi_buf_free(&d.plain);
     vmbi_pack_blobs_free(&d.indexed);
     vmbi_pack_blobs_free(&d.header);
     return NULL;

@@ -92,12 +92,13 @@ static vmb_code pack_text(vmbi_restic *r, vmbi_lane *lane, const char *text, siz
                           size_t *out_len, vmb_error **err)
 {
     uint8_t *to = NULL;
-    vmb_code code = vmbi_lane_scratch(lane, vmbi_zstd_bound(len) + 1 + VMBI_RESTIC_OVERHEAD, err);
+    vmb_code code = vmbi_room_reserve(&lane->scratch,
+                                      vmbi_zstd_bound(len) + 1 + VMBI_RESTIC_OVERHEAD, err);
 
     if (code != VMB_OK) {
         return code;
     }
-    to = lane->scratch + VMBI_RESTIC_NONCE;
+    to = lane->scratch.p + VMBI_RESTIC_NONCE;
     if (r->config.version < 2) {
         memcpy(to, text, len);
         *out_len = len;
@@ -112,12 +113,41 @@ static vmb_code pack_text(vmbi_restic *r, vmbi_lane *lane, const char *text, siz
     return code;
 }
 
-vmb_code vmbi_restic_save_file(vmbi_restic *r, vmb_job *job, const char *dir, const char *text,
+vmb_code vmbi_restic_put_named(vmbi_restic *r, vmb_job *job, const char *dir, const void *data,
                                size_t len, vmbi_repo_id *id, vmb_error **err)
 {
     char path[VMBI_RESTIC_PATH];
-    vmbi_lane *lane = NULL;
     vmbi_repo_id own;
+    vmb_code code = VMB_OK;
+
+    vmbi_sha256(data, len, own.b);
+    vmbi_restic_path(path, dir, &own);
+    code = vmbi_storage_put(&r->storage, job, path, data, len, 0, err);
+    if (code == VMB_OK) {
+        *id = own;
+    }
+    return code;
+}
+
+vmb_code vmbi_restic_remove_named(vmbi_restic *r, const char *dir, const char *what,
+                                  const vmbi_repo_id *id, vmb_error **err)
+{
+    char path[VMBI_RESTIC_PATH];
+    bool there = false;
+    vmb_code code = VMB_OK;
+
+    vmbi_restic_path(path, dir, id);
+    code = vmbi_storage_exists(&r->storage, path, &there, err);
+    if (code == VMB_OK && !there) {
+        code = vmbi_fail(err, VMB_E_NOT_FOUND, "%s %s: there is none", what, path + strlen(dir));
+    }
+    return code == VMB_OK ? vmbi_storage_remove(&r->storage, NULL, path, err) : code;
+}
+
+vmb_code vmbi_restic_save_file(vmbi_restic *r, vmb_job *job, const char *dir, const char *text,
+                               size_t len, vmbi_repo_id *id, vmb_error **err)
+{
+    vmbi_lane *lane = NULL;
     size_t n = 0;
     vmb_code code = vmbi_lane_get(r, &lane, err);
 
@@ -125,16 +155,11 @@ vmb_code vmbi_restic_save_file(vmbi_restic *r, vmb_job *job, const char *dir, co
         code = pack_text(r, lane, text, len, &n, err);
     }
     if (code == VMB_OK) {
-        code = vmbi_restic_seal(lane->box, lane->scratch + VMBI_RESTIC_NONCE, n, lane->scratch, err);
+        code = vmbi_restic_seal(lane->box, lane->scratch.p + VMBI_RESTIC_NONCE, n, lane->scratch.p,
+                                err);
     }
     if (code == VMB_OK) {
-        n += VMBI_RESTIC_OVERHEAD;
-        vmbi_sha256(lane->scratch, n, own.b);
-        vmbi_restic_path(path, dir, &own);
-        code = vmbi_storage_put(&r->storage, job, path, lane->scratch, n, 0, err);
-    }
-    if (code == VMB_OK) {
-        *id = own;
+        code = vmbi_restic_put_named(r, job, dir, lane->scratch.p, n + VMBI_RESTIC_OVERHEAD, id, err);
     }
     vmbi_lane_put(r, lane);
     return code;

@@ -117,9 +117,7 @@ vmb_code vmbi_restic_key_new(vmbi_restic *r, const void *password, size_t len, v
                              vmb_error **err)
 {
     vmbi_buf text = VMBI_BUF_INIT(VMBI_RESTIC_KEY_MAX_BYTES);
-    char path[VMBI_RESTIC_PATH];
     vmbi_restic_keyfile k;
-    vmbi_repo_id own;
     vmb_code code = VMB_OK;
 
     memset(&k, 0, sizeof(k));
@@ -134,12 +132,7 @@ vmb_code vmbi_restic_key_new(vmbi_restic *r, const void *password, size_t len, v
         code = vmbi_restic_keyfile_print(&k, &text, err);
     }
     if (code == VMB_OK) {
-        vmbi_sha256(text.data, text.len, own.b);
-        vmbi_restic_path(path, dir, &own);
-        code = vmbi_storage_put(&r->storage, NULL, path, text.data, text.len, 0, err);
-    }
-    if (code == VMB_OK) {
-        *id = own;
+        code = vmbi_restic_put_named(r, NULL, dir, text.data, text.len, id, err);
     }
     vmbi_buf_free(&text);
     return code;
@@ -193,9 +186,7 @@ vmb_code vmbi_restic_key_add(vmbi_repo *base, const void *password, size_t len,
 vmb_code vmbi_restic_key_remove(vmbi_repo *base, const char *id, vmb_error **err)
 {
     vmbi_restic *r = vmbi_restic_of(base);
-    char path[VMBI_RESTIC_PATH];
     vmbi_repo_id own;
-    bool there = false;
     vmb_code code = vmbi_restic_may_write(r, VMBI_REPO_EXCLUSIVE, err);
 
     if (code != VMB_OK) {
@@ -207,12 +198,7 @@ vmb_code vmbi_restic_key_remove(vmbi_repo *base, const char *id, vmb_error **err
     if (memcmp(own.b, r->key_id.b, VMBI_REPO_ID_SIZE) == 0) {
         return vmbi_fail(err, VMB_E_STATE, "key %.8s: in use, it opened the repository", id);
     }
-    vmbi_restic_path(path, dir, &own);
-    code = vmbi_storage_exists(&r->storage, path, &there, err);
-    if (code == VMB_OK && !there) {
-        code = vmbi_fail(err, VMB_E_NOT_FOUND, "key %s: there is none", id);
-    }
-    return code == VMB_OK ? vmbi_storage_remove(&r->storage, NULL, path, err) : code;
+    return vmbi_restic_remove_named(r, dir, "key", &own, err);
 }
 
 vmb_code vmbi_restic_key_passwd(vmbi_repo *base, const void *password, size_t len,

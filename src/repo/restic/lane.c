@@ -8,6 +8,8 @@
 
 /* Level 3 is what zstd itself and restic take for the usual trade; 19 of 512 KiB is restic's
  * window, which bounds what a reader must hold. */
+enum { ROOM_STEP = 1 << 20 }; /* blobs differ in size: rooms do not grow for each that is larger */
+
 enum { LEVEL_AUTO = 3, LEVEL_MAX = 12, WINDOW_LOG = 19, WINDOW_LOG_MAX = 23 };
 
 static void lane_free(vmbi_lane *lane)
@@ -16,7 +18,9 @@ static void lane_free(vmbi_lane *lane)
         vmbi_restic_box_free(lane->box);
         vmbi_zstd_enc_free(lane->enc);
         vmbi_zstd_dec_free(lane->dec);
-        vmbi_free(lane->scratch);
+        vmbi_free(lane->scratch.p);
+        vmbi_free(lane->plain[0].p);
+        vmbi_free(lane->plain[1].p);
         vmbi_free(lane);
     }
 }
@@ -67,20 +71,22 @@ void vmbi_lanes_free(vmbi_restic *r)
     }
 }
 
-vmb_code vmbi_lane_scratch(vmbi_lane *lane, size_t size, vmb_error **err)
+vmb_code vmbi_room_reserve(vmbi_room *room, size_t size, vmb_error **err)
 {
+    const size_t step = size > (size_t)ROOM_STEP / 4 ? (size_t)ROOM_STEP : (size_t)ROOM_STEP / 64;
+    const size_t cap = (size + step - 1) / step * step;
     uint8_t *p = NULL;
 
-    if (size <= lane->scratch_cap) {
+    if (size <= room->cap && room->p != NULL) {
         return VMB_OK;
     }
-    p = vmbi_alloc(size); /* what was in it is of no use: no realloc, which would copy */
+    vmbi_free(room->p); /* what was in it is of no use: no realloc, which would copy */
+    *room = (vmbi_room){NULL, 0};
+    p = vmbi_alloc(cap > 0 ? cap : 1);
     if (p == NULL) {
         return vmbi_fail_nomem(err);
     }
-    vmbi_free(lane->scratch);
-    lane->scratch = p;
-    lane->scratch_cap = size;
+    *room = (vmbi_room){p, cap};
     return VMB_OK;
 }
 

@@ -551,8 +551,8 @@ static bool looks_random(vmbi_lane *lane, const uint8_t *data, size_t len)
     for (i = 0; i < SAMPLES; i++) {
         size_t n = 0;
 
-        if (vmbi_zstd_compress(lane->enc, data + i * (len / SAMPLES), SAMPLE, lane->scratch,
-                               lane->scratch_cap, &n, NULL) != VMB_OK) {
+        if (vmbi_zstd_compress(lane->enc, data + i * (len / SAMPLES), SAMPLE, lane->scratch.p,
+                               lane->scratch.cap, &n, NULL) != VMB_OK) {
             return false;
         }
         sum += n;
@@ -575,18 +575,18 @@ static vmb_code shrink(vmbi_restic *r, vmbi_lane *lane, vmbi_pack_blob *b, const
     cap = vmbi_zstd_bound(*len);
     code = vmbi_lane_encoder(r, lane, err);
     if (code == VMB_OK) {
-        code = vmbi_lane_scratch(lane, cap, err);
+        code = vmbi_room_reserve(&lane->scratch, cap, err);
     }
     if (code == VMB_OK && !tree && r->compression == VMBI_REPO_AUTO &&
         looks_random(lane, *data, *len)) {
         return VMB_OK;
     }
     if (code == VMB_OK) {
-        code = vmbi_zstd_compress(lane->enc, *data, *len, lane->scratch, cap, &n, err);
+        code = vmbi_zstd_compress(lane->enc, *data, *len, lane->scratch.p, cap, &n, err);
     }
     if (code == VMB_OK && (tree || n < *len - *len / 64)) {
         b->size = (uint32_t)*len;
-        *data = lane->scratch;
+        *data = lane->scratch.p;
         *len = n;
     }
     return code;

@@ -247,15 +247,15 @@ static vmb_code copy_pack(pruning *p, vmbi_lane *lane, const char *path, const v
             }
             to = to_copy(p, &blobs->v[k]) ? end : to;
         }
-        code = vmbi_lane_scratch(lane, (size_t)(to - from), err);
+        code = vmbi_room_reserve(&lane->scratch, (size_t)(to - from), err);
         if (code == VMB_OK) {
-            code = vmbi_storage_read(&p->r->storage, path, from, lane->scratch, (size_t)(to - from),
+            code = vmbi_storage_read(&p->r->storage, path, from, lane->scratch.p, (size_t)(to - from),
                                      err);
         }
         for (; code == VMB_OK && i < blobs->n &&
                (uint64_t)blobs->v[i].offset + blobs->v[i].length <= to; i++) {
             if (to_copy(p, &blobs->v[i])) {
-                code = copy_blob(p, lane, &blobs->v[i], lane->scratch + (blobs->v[i].offset - from),
+                code = copy_blob(p, lane, &blobs->v[i], lane->scratch.p + (blobs->v[i].offset - from),
                                  plain, err);
             }
         }

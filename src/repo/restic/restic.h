@@ -24,14 +24,20 @@ enum {
     VMBI_RESTIC_MAX_UPLOADS = 16
 };
 
+/* Memory that is kept for the next to need as much. */
+typedef struct vmbi_room {
+    uint8_t *p;
+    size_t cap;
+} vmbi_room;
+
 /* What one thread needs for its work on a blob. */
 typedef struct vmbi_lane {
     struct vmbi_lane *next;
     vmbi_restic_box *box;
     vmbi_zstd_enc *enc; /* made on first use */
     vmbi_zstd_dec *dec;
-    uint8_t *scratch;
-    size_t scratch_cap;
+    vmbi_room scratch;  /* of who saves or reads a blob */
+    vmbi_room plain[2]; /* of who reads runs or checks packs */
 } vmbi_lane;
 
 /* A thread that seals a blob into its place in a pack; on that thread's stack. */
@@ -125,7 +131,8 @@ static inline vmbi_restic *vmbi_restic_of(vmbi_repo *r)
 vmb_code vmbi_lane_get(vmbi_restic *r, vmbi_lane **out, vmb_error **err);
 void vmbi_lane_put(vmbi_restic *r, vmbi_lane *lane); /* NULL allowed */
 void vmbi_lanes_free(vmbi_restic *r);
-vmb_code vmbi_lane_scratch(vmbi_lane *lane, size_t size, vmb_error **err);
+/* What was in the room is lost when it has to grow. */
+vmb_code vmbi_room_reserve(vmbi_room *room, size_t size, vmb_error **err);
 vmb_code vmbi_lane_encoder(vmbi_restic *r, vmbi_lane *lane, vmb_error **err);
 vmb_code vmbi_lane_decoder(vmbi_lane *lane, vmb_error **err);
 
@@ -138,6 +145,11 @@ vmb_code vmbi_restic_load_file(vmbi_restic *r, const char *dir, const vmbi_repo_
 /* The part behind the reading: text of a sealed file. */
 vmb_code vmbi_restic_unpack(vmbi_restic *r, vmbi_lane *lane, uint8_t *sealed, size_t len,
                             vmbi_buf *out, vmb_error **err);
+/* Stores bytes as they are under their own digest; removes such a file (what: "key", for messages). */
+vmb_code vmbi_restic_put_named(vmbi_restic *r, vmb_job *job, const char *dir, const void *data,
+                               size_t len, vmbi_repo_id *id, vmb_error **err);
+vmb_code vmbi_restic_remove_named(vmbi_restic *r, const char *dir, const char *what,
+                                  const vmbi_repo_id *id, vmb_error **err);
 vmb_code vmbi_restic_save_file(vmbi_restic *r, vmb_job *job, const char *dir, const char *text,
                                size_t len, vmbi_repo_id *id, vmb_error **err);
 /* IDs of the files below dir, sorted; names that are no IDs are passed over. */
@@ -193,6 +205,11 @@ vmb_code vmbi_restic_load_run(vmbi_repo *base, vmbi_blob_type type, const vmbi_r
  * has room for `cap` bytes. sealed is overwritten when the blob is compressed. */
 vmb_code vmbi_restic_open_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed, void *out,
                                size_t cap, size_t *len, vmb_error **err);
+/* The two halves of it: for callers that have something else to hash at the same time. */
+vmb_code vmbi_restic_decode_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed,
+                                 void *out, size_t cap, size_t *len, vmb_error **err);
+vmb_code vmbi_restic_match_blob(const vmbi_pack_blob *b, const vmbi_repo_id *real,
+                                vmb_error **err);
 static inline size_t vmbi_pack_blob_size(const vmbi_pack_blob *b)
 {
     return b->size != 0 ? b->size : b->length - VMBI_RESTIC_OVERHEAD;

@@ -251,9 +251,7 @@ vmb_code vmbi_restic_snapshot_save(vmbi_repo *base, const vmbi_json *snapshot,
 vmb_code vmbi_restic_snapshot_delete(vmbi_repo *base, const char *id, vmb_error **err)
 {
     vmbi_restic *r = vmbi_restic_of(base);
-    char path[VMBI_RESTIC_PATH];
     vmbi_repo_id own;
-    bool there = false;
     vmb_code code = vmbi_restic_may_write(r, VMBI_REPO_EXCLUSIVE, err);
 
     if (code != VMB_OK) {
@@ -262,10 +260,5 @@ vmb_code vmbi_restic_snapshot_delete(vmbi_repo *base, const char *id, vmb_error 
     if (!vmbi_repo_id_parse(id, strlen(id), &own)) {
         return vmbi_fail(err, VMB_E_ARG, "snapshot \"%.80s\": not a whole ID", id);
     }
-    vmbi_restic_path(path, dir, &own);
-    code = vmbi_storage_exists(&r->storage, path, &there, err);
-    if (code == VMB_OK && !there) {
-        code = vmbi_fail(err, VMB_E_NOT_FOUND, "snapshot %s: there is none", id);
-    }
-    return code == VMB_OK ? vmbi_storage_remove(&r->storage, NULL, path, err) : code;
+    return vmbi_restic_remove_named(r, dir, "snapshot", &own, err);
 }
