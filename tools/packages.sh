@@ -7,7 +7,7 @@ libyaml-dev libarchive-dev libs3-dev libssl-dev libisal-dev libwslay-dev libxml2
 libzstd-dev"
 # shellcheck disable=SC2034 # used by the scripts that source this file
 check_packages="$build_packages g++ clang libclang-rt-14-dev libcmocka-dev python3 git ca-certificates binutils
-abigail-tools valgrind openssl"
+abigail-tools valgrind openssl restic nbdkit nbdkit-plugin-dev libnbd-bin qemu-utils e2fsprogs"
 
 # Installs those of the given packages that are missing; silent when there are none.
 install_packages() {

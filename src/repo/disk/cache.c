@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -12,7 +13,8 @@
 
 enum {
     BUCKETS = 1024,
-    LEAST = 4096 /* bytes that a small chunk is counted as, for what manages it */
+    LEAST = 4096,       /* bytes that a small chunk is counted as, for what manages it */
+    MAPPED = 256 * 1024 /* from here on a chunk has pages of its own */
 };
 /* How often a thread that waits looks at cancellation. */
 #define LOOK (200 * VMBI_MS)
@@ -27,7 +29,7 @@ struct vmbi_cached_chunk {
     vmbi_repo_id id;
     uint8_t *data;
     size_t size;
-    size_t counted; /* bytes of the budget */
+    size_t counted; /* bytes of the budget: twice while it is loaded, for its sealed form */
     state state;
     size_t pins; /* threads that use it or wait for it */
     vmb_error *why;
@@ -83,9 +85,28 @@ vmb_code vmbi_disk_cache_new(vmbi_repo *r, vmb_job *job, uint64_t max_bytes, vmb
     return VMB_OK;
 }
 
+/* Large chunks come and go in many threads: from malloc, each thread's arena would keep some. */
+static uint8_t *data_new(size_t size)
+{
+    if (size < MAPPED) {
+        return vmbi_alloc(size);
+    }
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED ? p : NULL;
+}
+
+static void data_free(uint8_t *data, size_t size)
+{
+    if (data != NULL && size >= MAPPED) {
+        (void)munmap(data, size);
+    } else {
+        vmbi_free(data);
+    }
+}
+
 static void chunk_free(vmbi_cached_chunk *e)
 {
-    vmbi_free(e->data);
+    data_free(e->data, e->size);
     vmb_error_free(e->why);
     vmbi_free(e);
 }
@@ -195,7 +216,7 @@ static void unpin(vmbi_disk_cache *c, vmbi_cached_chunk *e)
 static vmb_code load(vmbi_disk_cache *c, vmbi_cached_chunk *e, vmb_error **err)
 {
     size_t len = 0;
-    e->data = vmbi_alloc(e->size);
+    e->data = data_new(e->size);
     if (e->data == NULL) {
         return vmbi_fail_nomem(err);
     }
@@ -243,6 +264,8 @@ static vmb_code fill(vmbi_disk_cache *c, vmbi_cached_chunk *e, vmb_error **err)
         take_out(c, e);
         unpin(c, e);
     } else {
+        c->used -= e->counted / 2;
+        e->counted -= e->counted / 2;
         (void)pthread_cond_broadcast(&c->change);
     }
     return rc;
@@ -259,7 +282,7 @@ vmb_code vmbi_disk_cache_get(vmbi_disk_cache *c, const vmbi_repo_id *id, size_t 
     }
     fresh->id = *id;
     fresh->size = size;
-    fresh->counted = size < LEAST ? LEAST : size;
+    fresh->counted = 2 * (size < LEAST ? LEAST : size);
     fresh->pins = 1;
     (void)pthread_mutex_lock(&c->lock);
     while (rc == VMB_OK && (e = find(c, id)) == NULL && !make_room(c, fresh->counted)) {
