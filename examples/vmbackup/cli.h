@@ -200,6 +200,7 @@ int cli_validate(struct cli_args *args);
 int cli_version(struct cli_args *args);
 
 /* "vmbackup repo": argv[0] is "repo". */
+extern const struct cli_option cli_repo_options[]; /* of all commands named "repo …" */
 int cli_repo(int argc, char **argv);
 
 extern const struct cli_option cli_backup_options[];

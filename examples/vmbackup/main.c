@@ -81,6 +81,7 @@ static void print_help(FILE *out)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
     }
+    fprintf(out, "  %-14s %s\n", "repo", "Work with repositories in the format of restic");
     fprintf(out, "\n\"vmbackup COMMAND --help\" shows a command's flags.\n");
 }
 
@@ -176,6 +177,14 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "--version")) {
         return cli_version(NULL);
+    }
+    if (!strcmp(argv[1], "repo")) {
+        result = cli_repo(argc - 1, argv + 1);
+        if (fflush(stdout) != 0 && result == CLI_OK) {
+            cli_error("standard output: the write failed");
+            result = CLI_FAILED;
+        }
+        return result;
     }
     command = find_command(argc - 1, argv + 1, &words);
     if (!command) {

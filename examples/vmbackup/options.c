@@ -74,20 +74,28 @@ const char *cli_nearest(const char *word, const char *const *candidates, size_t 
     return best;
 }
 
-/* The two tables in which a command's options are found. */
-static void tables(const struct cli_command *command, const struct cli_option *out[2])
+enum { TABLES = 3 };
+
+static bool is_repo(const struct cli_command *command)
+{
+    return !strncmp(command->name, "repo ", 5);
+}
+
+/* The tables in which a command's options are found, the nearest first. */
+static void tables(const struct cli_command *command, const struct cli_option *out[TABLES])
 {
     out[0] = command->options;
-    out[1] = command->plain ? cli_no_options : cli_common_options;
+    out[1] = is_repo(command) ? cli_repo_options : cli_no_options;
+    out[2] = command->plain ? cli_no_options : cli_common_options;
 }
 
 static const struct cli_option *find_long(const struct cli_command *command, const char *name,
                                           size_t len)
 {
-    const struct cli_option *all[2];
+    const struct cli_option *all[TABLES];
 
     tables(command, all);
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < TABLES; t++) {
         for (const struct cli_option *o = all[t]; o->name; o++) {
             if (strlen(o->name) == len && !memcmp(o->name, name, len)) {
                 return o;
@@ -99,10 +107,10 @@ static const struct cli_option *find_long(const struct cli_command *command, con
 
 static const struct cli_option *find_letter(const struct cli_command *command, char letter)
 {
-    const struct cli_option *all[2];
+    const struct cli_option *all[TABLES];
 
     tables(command, all);
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < TABLES; t++) {
         for (const struct cli_option *o = all[t]; o->name; o++) {
             if (o->letter == letter) {
                 return o;
@@ -143,7 +151,11 @@ static void print_help(const struct cli_command *command)
     printf("\nFlags:\n");
     print_options(command, command->options);
     printf("%-38s  %s\n", "  -h, --help", "print this text");
-    if (!command->plain) {
+    if (is_repo(command)) {
+        printf("\nRepository:\n");
+        print_options(command, cli_repo_options);
+        printf("\nWith --location also the flags for cluster and stores of \"vmbackup get\".\n");
+    } else if (!command->plain) {
         printf("\nCluster, store and output:\n");
         print_options(command, cli_common_options);
     }
@@ -151,14 +163,14 @@ static void print_help(const struct cli_command *command)
 
 static int unknown_flag(const struct cli_command *command, const char *flag, size_t len)
 {
-    const struct cli_option *all[2];
+    const struct cli_option *all[TABLES];
     const char *names[96];
     char word[64];
     size_t count = 0;
     const char *near;
 
     tables(command, all);
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < TABLES; t++) {
         for (const struct cli_option *o = all[t]; o->name && count < 96; o++) {
             names[count++] = o->name;
         }

@@ -2,6 +2,7 @@
 /* repo.h: making and opening repositories, and the steps that every call on one takes. */
 #include "api/repo_handle.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -66,6 +67,19 @@ static vmb_code host_name(const char *given, char **out, vmb_error **err)
     return copy_name(given != NULL ? given : name, out, err);
 }
 
+/* The user's name, as restic writes it into snapshots. None is no failure. */
+static vmb_code user_name(const char *given, char **out, vmb_error **err)
+{
+    char buf[1024];
+    struct passwd pw;
+    struct passwd *found = NULL;
+
+    if (given == NULL && getpwuid_r(getuid(), &pw, buf, sizeof(buf), &found) == 0 && found != NULL) {
+        given = pw.pw_name;
+    }
+    return copy_name(given, out, err);
+}
+
 /* A handle without a repository in it. */
 static vmb_code new_handle(vmb_ctx *ctx, const vmbi_store_location *location,
                            const vmbi_repo_settings *s, vmb_repo **out, vmb_error **err)
@@ -90,7 +104,7 @@ static vmb_code new_handle(vmb_ctx *ctx, const vmbi_store_location *location,
         rc = host_name(s->hostname, &r->hostname, err);
     }
     if (rc == VMB_OK) {
-        rc = copy_name(s->username, &r->username, err);
+        rc = user_name(s->username, &r->username, err);
     }
     if (rc == VMB_OK) {
         rc = join_prefix(location->prefix, s->prefix != NULL ? s->prefix : "", &r->prefix, err);

@@ -25,7 +25,7 @@ struct vmb_repo {
     vmbi_repo *repo;
     char *prefix;
     char *hostname; /* as given, or this machine's */
-    char *username; /* NULL: this process's */
+    char *username; /* as given, or this process's; NULL: it has none */
     int64_t lock_wait_ns;
     bool no_lock;     /* asked for, or the location is read-only */
     atomic_bool busy; /* a call is in progress */
