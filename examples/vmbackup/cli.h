@@ -46,7 +46,6 @@ struct cli_command {
     size_t max_names; /* how many names the command takes */
     bool plain;       /* takes no cluster, store and output options */
     int (*run)(struct cli_args *args);
-    const struct cli_option *shared; /* options of a group of commands; NULL: none */
 };
 
 struct cli_args {
@@ -200,8 +199,8 @@ int cli_validate(struct cli_args *args);
 int cli_version(struct cli_args *args);
 
 /* "vmbackup repo": argv[0] is "repo". */
-extern const struct cli_option cli_repo_options[]; /* of all commands named "repo …" */
 int cli_repo(int argc, char **argv);
+extern const struct cli_option cli_repo_options[]; /* of all commands named "repo …" */
 
 extern const struct cli_option cli_backup_options[];
 extern const struct cli_option cli_restore_options[];
