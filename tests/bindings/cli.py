@@ -18,7 +18,8 @@ from support import CLUSTER, EXAMPLES, Suite, run, seen
 
 suite = Suite()
 DEMO = os.path.join(EXAMPLES, "demo-backup.yaml")
-COMMANDS = ["backup", "get", "describe", "logs", "download", "location get", "validate", "version"]
+COMMANDS = ["backup", "get", "describe", "logs", "download", "location get", "validate",
+            "version", "delete", "verify", "copy", "diff", "gc", "schedule next"]
 
 
 class Cli:
@@ -229,6 +230,60 @@ spec:
                 seen(done))
 
 
+def operations(cli):
+    """Work on stored backups; last, for it deletes them."""
+    files = []
+    for name in ("near", "far"):
+        os.makedirs(os.path.join(cli.folder, "at-" + name))
+        files += ["--location-file", cli.file(name + ".yaml", f"""apiVersion: velero.io/v1
+kind: BackupStorageLocation
+metadata: {{name: {name}}}
+spec: {{provider: vmbackup.io/dir, default: {str(name == "near").lower()},
+  config: {{path: {os.path.join(cli.folder, "at-" + name)}}}}}
+""")]
+    for name, labels in (("old", "a=b"), ("new", "a=c")):
+        cli("backup", "create", name, "--labels", labels, "--ttl", "1s", "--quiet", *cli.cluster,
+            *files, "--snapshot-volumes=false")
+    done = cli("verify", "old", *files)
+    suite.check("verify", done.returncode == 0 and "backup old: ok, 9 files" in done.stdout,
+                seen(done))
+    done = cli("diff", "old", "new", *files)
+    suite.check("diff of equal objects", done.returncode == 0 and
+                "0 added, 0 removed, 0 changed" in done.stdout, seen(done))
+    done = cli("copy", "old", "--to", "far", *files)
+    suite.check("copy", done.returncode == 0 and "copied from near to far" in done.stdout,
+                seen(done))
+    done = cli("diff", "old", "old", "--to-location", "far", "-o", "json", *files)
+    suite.check("diff over two locations", done.returncode == 0 and
+                json.loads(done.stdout)["changed"] == 0, seen(done))
+    done = cli("copy", "old", "--to", "far", *files)
+    suite.check("a copy replaces nothing", done.returncode == 1 and "already" in done.stderr,
+                seen(done))
+    done = cli("delete", "backup", "old", *files)
+    suite.check("delete asks", done.returncode == 2 and "--confirm" in done.stderr, seen(done))
+    done = cli("delete", "backup", "old", "--confirm", *files)
+    suite.check("delete", done.returncode == 0 and 'backup "old" deleted' in done.stdout, seen(done))
+    archive = os.path.join(cli.folder, "at-far", "backups", "old", "old.tar.gz")
+    with open(archive, "r+b") as f:
+        f.truncate(os.path.getsize(archive) // 2)
+    done = cli("verify", "old", "--storage-location", "far", *files)
+    suite.check("verify sees a cut archive", done.returncode == 1 and
+                "backup old: damaged" in done.stdout, seen(done))
+    time.sleep(1.1)
+    done = cli("gc", "--dry-run", *files)
+    suite.check("gc shows what expired", done.returncode == 0 and 'backup "new" expired' in
+                done.stdout, seen(done))
+    done = cli("gc", *files)
+    suite.check("gc", done.returncode == 0 and 'backup "new" deleted' in done.stdout, seen(done))
+    done = cli("schedule", "next", "30 2 * * *", "--timezone", "Europe/Berlin", "--after",
+               "2026-10-24T12:00:00Z", "--count", "3")
+    suite.check("schedule next", done.returncode == 0 and done.stdout ==
+                "2026-10-25T00:30:00Z\n2026-10-25T01:30:00Z\n2026-10-26T01:30:00Z\n", seen(done))
+    done = cli("schedule", "next", "0 25 * * *")
+    suite.check("schedule next tells the column", done.returncode == 1 and "column 3" in
+                done.stderr, seen(done))
+
+
 def interrupts(cli):
     """Ctrl-C during a hook that does not end: the run is cancelled and cleaned up."""
     slow = cli.file("slow.sh", f"#!/bin/sh\ntouch {cli.folder}/began\nexec sleep 60\n")
@@ -263,6 +318,7 @@ def main():
         locations(cli)
         validation(cli)
         interrupts(cli)
+        operations(cli)
     suite.finish()
 
 
