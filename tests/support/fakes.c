@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/fakes.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static void note(fakes *f, const char *what, const char *subject, const char *more)
+/* Volumes are saved by threads. */
+static pthread_mutex_t journal_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void fakes_note(fakes *f, const char *what, const char *subject, const char *more)
 {
     char line[512];
     (void)snprintf(line, sizeof(line), "%s %s%s%s", what, subject, more[0] != '\0' ? " " : "",
                    more);
+    (void)pthread_mutex_lock(&journal_lock);
     if (f->n_journal < FAKE_MAX) {
         f->journal[f->n_journal++] = strdup(line);
     }
+    (void)pthread_mutex_unlock(&journal_lock);
 }
 
 void fakes_init(fakes *f)
@@ -147,7 +153,7 @@ static vmb_code exec_run(void *user, vmb_job *job, const char *ns, const char *p
     (void)container;
     (void)argc;
     (void)errout;
-    note(f, "exec", pod, argv[0]);
+    fakes_note(f, "exec", pod, argv[0]);
     if (f->cancel_on_exec != NULL) {
         vmb_run_cancel(f->cancel_on_exec);
         f->cancel_on_exec = NULL;
@@ -191,7 +197,7 @@ static vmb_code put_begin(void *user, vmb_job *job, const char *key, int64_t siz
     fake_put *p = calloc(1, sizeof(*p));
     p->key = strdup(key);
     p->flags = put_flags;
-    note(f, "put", key, "");
+    fakes_note(f, "put", key, "");
     if (f->on_put != NULL) {
         f->on_put(f, key);
     }
@@ -219,7 +225,7 @@ static void put_abort(void *user, void *op)
 {
     fakes *f = user;
     fake_put *p = op;
-    note(f, "abort", p->key, "");
+    fakes_note(f, "abort", p->key, "");
     free(p->key);
     free(p->data);
     free(p);
@@ -236,7 +242,7 @@ static vmb_code put_commit(void *user, vmb_job *job, void *op, vmb_error **err)
         vmb_error_set(err, VMB_E_EXISTS, 0, "exists");
         return VMB_E_EXISTS;
     }
-    note(f, "commit", p->key, "");
+    fakes_note(f, "commit", p->key, "");
     if (at >= 0) {
         free(f->files[at].key);
         free(f->files[at].data);
@@ -320,7 +326,7 @@ static vmb_code store_remove(void *user, vmb_job *job, const char *key, vmb_erro
     fakes *f = user;
     (void)job;
     (void)err;
-    note(f, "remove", key, "");
+    fakes_note(f, "remove", key, "");
     long i = find_file(f, key);
     if (i >= 0) {
         free(f->files[i].key);
@@ -349,7 +355,7 @@ static vmb_code snap_begin(void *user, vmb_job *job, const char *volume, size_t 
     const char *pvc = strstr(volume, "\"pvc\":");
     field(pvc, "name", o->claim, sizeof(o->claim));
     field(pvc, "namespace", o->ns, sizeof(o->ns));
-    note(f, "begin", o->claim, "");
+    fakes_note(f, "begin", o->claim, "");
     if (f->begin_fails != VMB_OK) {
         vmb_error_set(err, f->begin_fails, 0, "begin refused by the fake");
         free(o);
@@ -381,11 +387,11 @@ static vmb_code snap_poll(void *user, vmb_job *job, void *op, int64_t wait_ns, i
     }
     if (o->cut) {
         *state = VMB_SNAPSHOT_READY;
-        note(f, "ready", o->claim, "");
+        fakes_note(f, "ready", o->claim, "");
     } else if (++o->polls >= f->polls_until_cut) {
         o->cut = 1;
         *state = VMB_SNAPSHOT_CUT;
-        note(f, "cut", o->claim, "");
+        fakes_note(f, "cut", o->claim, "");
     } else {
         *state = VMB_SNAPSHOT_PENDING;
     }
@@ -415,7 +421,7 @@ static vmb_code snap_finish(void *user, vmb_job *job, void *op, vmb_error **err)
     fakes *f = user;
     (void)job;
     (void)err;
-    note(f, "finish", ((fake_op *)op)->claim, "");
+    fakes_note(f, "finish", ((fake_op *)op)->claim, "");
     f->finished++;
     return VMB_OK;
 }
@@ -425,7 +431,7 @@ static vmb_code snap_cancel(void *user, vmb_job *job, void *op, vmb_error **err)
     fakes *f = user;
     (void)job;
     (void)err;
-    note(f, "cancel", ((fake_op *)op)->claim, "");
+    fakes_note(f, "cancel", ((fake_op *)op)->claim, "");
     f->cancelled++;
     return VMB_OK;
 }

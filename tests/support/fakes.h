@@ -65,6 +65,8 @@ vmb_code fakes_register(fakes *f, vmb_ctx *ctx, vmb_error **err);
 /* Puts a file there, as another program would. */
 void fakes_put(fakes *f, const char *key, const char *text);
 const char *fakes_file(const fakes *f, const char *key, size_t *len); /* NULL when absent */
+/* Adds a line to the journal, from any thread. */
+void fakes_note(fakes *f, const char *what, const char *subject, const char *more);
 /* Index in the journal of the first entry that starts with `prefix`, -1 when none. */
 int fakes_at(const fakes *f, const char *prefix);
 /* The archive's member as NUL-terminated text (release with vmb_free); NULL when absent. */
