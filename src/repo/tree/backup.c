@@ -244,7 +244,7 @@ static void close_saver(vmbi_saver *s)
     }
     vmbi_rabin_free(s->rabin);
     vmbi_excludes_free(s->excludes);
-    vmbi_free(s->window);
+    vmbi_ring_done(&s->ring);
     for (size_t i = 0; i < VMBI_POOL_MAX_THREADS; i++) {
         vmbi_free(s->workers[i].data);
     }

@@ -459,9 +459,37 @@ static vmb_code save_level(vmbi_saver *s, const level *l, const vmbi_repo_id *ol
     return rc;
 }
 
+/* The option content_root: the folder's entries stand at the root, as restic does it for ".". */
+static vmb_code save_root(vmbi_saver *s, const char *path, const vmbi_repo_id *old,
+                          vmbi_repo_id *id, vmb_error **err)
+{
+    vmbi_names names = {0};
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return vmbi_fail_errno(err, errno, "open %s", path);
+    }
+    s->root_device = fstat(fd, &st) == 0 ? st.st_dev : 0;
+    vmb_code rc = vmbi_names_read(fd, &names, err);
+    if (rc == VMB_OK && names.n == 0) {
+        rc = vmbi_fail(err, VMB_E_NOT_FOUND, "nothing to back up: %s is empty", path);
+    }
+    vmbi_names_free(&names);
+    if (rc == VMB_OK) {
+        rc = save_dir(s, fd, path, old, 0, false, id, err);
+    }
+    (void)close(fd);
+    return rc;
+}
+
 vmb_code vmbi_saver_paths(vmbi_saver *s, const char *const *paths, size_t n,
                           const vmbi_repo_id *old, vmbi_repo_id *id, vmb_error **err)
 {
+    if (s->options->content_root) {
+        return n == 1 ? save_root(s, paths[0], old, id, err)
+                      : vmbi_fail(err, VMB_E_ARG,
+                                  "backup: the content of one folder only can be the root");
+    }
     level top = {paths, 0, n, 1};
     return save_level(s, &top, old, id, err);
 }

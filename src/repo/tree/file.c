@@ -12,6 +12,7 @@
 
 enum {
     READ_STEP = 1024 * 1024,
+    RING_SIZE = VMBI_CHUNK_MAX + 4 * READ_STEP, /* a chunk being read, others at the workers */
     SLAB_IDS = 1024
 };
 
@@ -27,7 +28,7 @@ typedef struct reading {
     int fd;
     bool sparse;
     uint64_t offset;    /* of the chunk being read */
-    size_t have;        /* bytes of it in the window */
+    size_t at, have;    /* its bytes in the ring */
     bool eof;
     uint64_t next_data; /* no data between offset and here, when beyond offset */
     uint64_t size;      /* as seen by fstat, for holes at the end */
@@ -110,45 +111,38 @@ static vmbi_repo_id *new_id(reading *r)
     return &r->last->ids[r->last->n++];
 }
 
-/* The window for cutting, which only large files need. */
-static vmb_code get_window(vmbi_saver *s, vmb_error **err)
+/* The ring for cutting, which only large files need. */
+static vmb_code get_ring(vmbi_saver *s, vmb_error **err)
 {
-    if (s->window == NULL) {
-        s->window = vmbi_zalloc(VMBI_CHUNK_MAX);
-        if (s->window == NULL) {
-            return vmbi_fail_nomem(err);
+    vmb_code rc = VMB_OK;
+    if (s->ring.base == NULL) {
+        rc = vmbi_ring_init(&s->ring, RING_SIZE, err);
+        if (rc == VMB_OK) {
+            memset(s->ring.base, 0, VMBI_CHUNK_MIN);
+            vmbi_repo_hash(s->repo, s->ring.base, VMBI_CHUNK_MIN, &s->zero_id);
+            s->zero_saved = vmbi_repo_has_blob(s->repo, VMBI_BLOB_DATA, &s->zero_id);
         }
-        vmbi_repo_hash(s->repo, s->window, VMBI_CHUNK_MIN, &s->zero_id);
-        s->zero_saved = vmbi_repo_has_blob(s->repo, VMBI_BLOB_DATA, &s->zero_id);
     }
-    return VMB_OK;
-}
-
-static vmb_code save_chunk(reading *r, const uint8_t *data, size_t len, vmb_error **err)
-{
-    vmbi_repo_id *id = new_id(r);
-    uint8_t *copy = id != NULL ? vmbi_memdup(data, len) : NULL;
-    if (copy == NULL) {
-        return vmbi_fail_nomem(err);
-    }
-    return vmbi_pool_save(&r->s->pool, copy, len, id, &r->group, err);
+    return rc;
 }
 
 /* A chunk of zeros, whose ID is known once it has been saved. */
 static vmb_code save_zero_chunk(reading *r, vmb_error **err)
 {
     vmbi_saver *s = r->s;
-    if (!s->zero_saved) {
-        memset(s->window, 0, VMBI_CHUNK_MIN);
-        vmb_code rc = save_chunk(r, s->window, VMBI_CHUNK_MIN, err);
-        s->zero_saved = rc == VMB_OK;
-        return rc;
-    }
     vmbi_repo_id *id = new_id(r);
-    if (id == NULL) {
+    uint8_t *zeros = NULL;
+    if (id != NULL && !s->zero_saved) {
+        zeros = vmbi_zalloc(VMBI_CHUNK_MIN);
+    }
+    if (id == NULL || (zeros == NULL && !s->zero_saved)) {
         return vmbi_fail_nomem(err);
     }
     *id = s->zero_id;
+    if (zeros != NULL) {
+        s->zero_saved = true;
+        return vmbi_pool_save(&s->pool, zeros, VMBI_CHUNK_MIN, id, &r->group, err);
+    }
     return VMB_OK;
 }
 
@@ -195,9 +189,17 @@ static vmb_code skip_hole(reading *r, vmb_error **err)
 
 static vmb_code read_more(reading *r, vmb_error **err)
 {
+    vmbi_ring *ring = &r->s->ring;
     size_t room = VMBI_CHUNK_MAX - r->have;
     size_t want = room < READ_STEP ? room : READ_STEP;
-    ssize_t got = read_fully(r->fd, r->s->window + r->have, want, r->offset + r->have);
+    if (r->at + r->have + want > ring->cap) { /* on at the ring's start */
+        vmbi_pool_reclaim(&r->s->pool, ring, 0, r->have + want);
+        memmove(ring->base, ring->base + r->at, r->have);
+        r->at = 0;
+    } else {
+        vmbi_pool_reclaim(&r->s->pool, ring, r->at + r->have, r->at + r->have + want);
+    }
+    ssize_t got = read_fully(r->fd, ring->base + r->at + r->have, want, r->offset + r->have);
     if (got < 0) {
         return read_failed(err);
     }
@@ -207,23 +209,32 @@ static vmb_code read_more(reading *r, vmb_error **err)
     return vmbi_limits_check(&r->s->job->limits, err, "back up a file");
 }
 
+static bool all_zero(const uint8_t *p, size_t len)
+{
+    return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
+}
+
 static vmb_code next_chunk(reading *r, vmb_error **err)
 {
     vmbi_saver *s = r->s;
     size_t cut = 0;
     vmb_code rc = skip_hole(r, err);
     while (rc == VMB_OK && cut == 0 && !(r->eof && r->have == 0)) {
-        rc = vmbi_chunker_next(&s->chunker, s->window, r->have, r->eof, &cut, err);
+        rc = vmbi_chunker_next(&s->chunker, s->ring.base + r->at, r->have, r->eof, &cut, err);
         if (rc == VMB_OK && cut == 0) {
             rc = read_more(r, err);
         }
     }
-    if (rc == VMB_OK && cut > 0) {
-        rc = save_chunk(r, s->window, cut, err);
-        memmove(s->window, s->window + cut, r->have - cut);
-        r->have -= cut;
-        r->offset += cut;
+    if (rc == VMB_OK && cut == VMBI_CHUNK_MIN && all_zero(s->ring.base + r->at, cut)) {
+        rc = save_zero_chunk(r, err);
+    } else if (rc == VMB_OK && cut > 0) {
+        vmbi_repo_id *id = new_id(r);
+        rc = id != NULL ? vmbi_pool_lend(&s->pool, &s->ring, r->at, cut, id, &r->group, err)
+                        : vmbi_fail_nomem(err);
     }
+    r->at += cut;
+    r->have -= cut;
+    r->offset += cut;
     return rc;
 }
 
@@ -242,7 +253,7 @@ static vmb_code collect_ids(reading *r, vmbi_node *node, vmb_error **err)
 
 static vmb_code cut_content(reading *r, vmb_error **err)
 {
-    vmb_code rc = get_window(r->s, err);
+    vmb_code rc = get_ring(r->s, err);
     vmbi_chunker_reset(&r->s->chunker);
     while (rc == VMB_OK && !(r->eof && r->have == 0)) {
         rc = next_chunk(r, err);
@@ -281,26 +292,25 @@ static vmb_code image_chunk(reading *r, size_t chunk, vmb_error **err)
         r->offset += chunk;
         return image_zero(r, chunk, err);
     }
-    uint8_t *data = vmbi_alloc(chunk);
-    if (data == NULL) {
-        return vmbi_fail_nomem(err);
-    }
-    ssize_t got = read_fully(r->fd, data, chunk, r->offset);
+    vmbi_ring *ring = &r->s->ring;
+    size_t at = r->at + chunk <= ring->cap ? r->at : 0;
+    vmbi_pool_reclaim(&r->s->pool, ring, at, at + chunk);
+    ssize_t got = read_fully(r->fd, ring->base + at, chunk, r->offset);
     r->eof = got < (ssize_t)chunk;
     vmbi_repo_id *id = got > 0 ? new_id(r) : NULL;
     if (id == NULL) {
-        vmbi_free(data);
         return got < 0 ? read_failed(err) : got > 0 ? vmbi_fail_nomem(err) : VMB_OK;
     }
     r->s->stats.bytes_read += (uint64_t)got;
     r->offset += (uint64_t)got;
-    return vmbi_pool_save(&r->s->pool, data, (size_t)got, id, &r->group, err);
+    r->at = at + (size_t)got;
+    return vmbi_pool_lend(&r->s->pool, ring, at, (size_t)got, id, &r->group, err);
 }
 
 static vmb_code cut_image(reading *r, vmb_error **err)
 {
     size_t chunk = vmbi_saver_image_chunk(r->s);
-    vmb_code rc = VMB_OK;
+    vmb_code rc = get_ring(r->s, err);
     while (rc == VMB_OK && !r->eof) {
         rc = image_chunk(r, chunk, err);
         rc = rc == VMB_OK ? vmbi_limits_check(&r->s->job->limits, err, "back up a file") : rc;

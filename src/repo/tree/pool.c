@@ -50,10 +50,16 @@ static void save(vmbi_pool *p, vmbi_pool_job *job, bool skip)
     if (!skip) {
         rc = vmbi_pool_save_now(p, VMBI_BLOB_DATA, job->data, job->len, job->id, NULL, &why);
     }
-    if (!p->keep_spares) {
+    if (!p->keep_spares && job->ring == NULL) {
         vmbi_free(vmbi_steal(&job->data));
     }
     (void)pthread_mutex_lock(&p->lock);
+    if (job->ring != NULL) {
+        job->ring->parts[job->part].lent = false;
+        job->data = NULL;
+    } else {
+        p->bytes -= job->len;
+    }
     if (job->data != NULL && p->n_spares < VMBI_POOL_MAX_SPARES) {
         p->spares[p->n_spares++] = vmbi_steal(&job->data);
     }
@@ -61,7 +67,6 @@ static void save(vmbi_pool *p, vmbi_pool_job *job, bool skip)
         p->failed_code = rc;
         p->failed = vmbi_steal(&why);
     }
-    p->bytes -= job->len;
     (void)pthread_mutex_unlock(&p->lock);
     vmb_error_free(why);
     vmbi_free(job->data);
@@ -182,6 +187,21 @@ vmb_code vmbi_pool_failed(vmbi_pool *p)
     return rc;
 }
 
+/* lock held */
+static void wait_room(vmbi_pool *p, size_t len)
+{
+    while (p->failed_code == VMB_OK && p->bytes > 0 && p->bytes + len > p->max_bytes) {
+        (void)pthread_cond_wait(&p->room, &p->lock);
+    }
+}
+
+void vmbi_pool_wait_room(vmbi_pool *p, size_t len)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    wait_room(p, len);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *id,
                         vmbi_pool_group *group, vmb_error **err)
 {
@@ -192,9 +212,7 @@ vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *i
     }
     *job = (vmbi_pool_job){.data = data, .len = len, .id = id, .group = group};
     (void)pthread_mutex_lock(&p->lock);
-    while (p->failed_code == VMB_OK && p->bytes > 0 && p->bytes + len > p->max_bytes) {
-        (void)pthread_cond_wait(&p->room, &p->lock);
-    }
+    wait_room(p, len);
     vmb_code rc = p->failed_code != VMB_OK ? failure(p, err) : VMB_OK;
     if (rc == VMB_OK) {
         p->bytes += len;
@@ -203,6 +221,78 @@ vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *i
     (void)pthread_mutex_unlock(&p->lock);
     if (rc != VMB_OK) {
         vmbi_free(data);
+        vmbi_free(job);
+    }
+    return rc;
+}
+
+vmb_code vmbi_ring_init(vmbi_ring *ring, size_t cap, vmb_error **err)
+{
+    ring->base = vmbi_alloc(cap);
+    ring->cap = cap;
+    return ring->base != NULL ? VMB_OK : vmbi_fail_nomem(err);
+}
+
+void vmbi_ring_done(vmbi_ring *ring)
+{
+    vmbi_free(ring->base);
+    memset(ring, 0, sizeof(*ring));
+}
+
+/* Caller holds the lock. */
+static bool is_lent(const vmbi_ring *ring, size_t from, size_t to)
+{
+    for (size_t i = 0; i < VMBI_RING_LENT; i++) {
+        if (ring->parts[i].lent && ring->parts[i].from < to && from < ring->parts[i].to) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void vmbi_pool_reclaim(vmbi_pool *p, const vmbi_ring *ring, size_t from, size_t to)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    while (is_lent(ring, from, to)) { /* after a failure jobs are dropped, which is quick */
+        (void)pthread_cond_wait(&p->room, &p->lock);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+/* A part of the ring that is not in use; VMBI_RING_LENT: there is none. Caller holds the lock. */
+static size_t free_part(const vmbi_ring *ring)
+{
+    size_t i = 0;
+    while (i < VMBI_RING_LENT && ring->parts[i].lent) {
+        i++;
+    }
+    return i;
+}
+
+vmb_code vmbi_pool_lend(vmbi_pool *p, vmbi_ring *ring, size_t from, size_t len, vmbi_repo_id *id,
+                        vmbi_pool_group *group, vmb_error **err)
+{
+    vmbi_pool_job *job = vmbi_zalloc(sizeof(*job));
+    size_t part = VMBI_RING_LENT;
+    if (job == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    *job = (vmbi_pool_job){
+        .data = ring->base + from, .len = len, .id = id, .group = group, .ring = ring};
+    (void)pthread_mutex_lock(&p->lock);
+    while (p->failed_code == VMB_OK && (part = free_part(ring)) == VMBI_RING_LENT) {
+        (void)pthread_cond_wait(&p->room, &p->lock);
+    }
+    vmb_code rc = p->failed_code != VMB_OK ? failure(p, err) : VMB_OK;
+    if (rc == VMB_OK) {
+        job->part = part;
+        ring->parts[part].from = from;
+        ring->parts[part].to = from + len;
+        ring->parts[part].lent = true;
+        enqueue(p, job);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    if (rc != VMB_OK) {
         vmbi_free(job);
     }
     return rc;

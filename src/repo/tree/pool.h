@@ -16,12 +16,26 @@ typedef struct vmbi_pool_group {
 /* Work of another kind than saving a blob: run on a worker, whose number is below n_threads. */
 typedef void (*vmbi_pool_task_fn)(void *task, size_t worker);
 
+enum { VMBI_RING_LENT = 64 };
+
+/* Memory that the caller reads into and that workers borrow stretches of, without a copy. */
+typedef struct vmbi_ring {
+    uint8_t *base; /* owned */
+    size_t cap;
+    struct { /* under the pool's lock */
+        size_t from, to;
+        bool lent;
+    } parts[VMBI_RING_LENT];
+} vmbi_ring;
+
 typedef struct vmbi_pool_job {
-    uint8_t *data; /* owned */
+    uint8_t *data; /* owned, unless it is a part of the ring */
     size_t len;
     vmbi_repo_id *id; /* written before the group's count goes down */
     vmbi_pool_group *group;
     struct vmbi_pool_job *next;
+    vmbi_ring *ring; /* NULL: data is owned */
+    size_t part;
     vmbi_pool_task_fn task; /* NULL: save data; else the job is the caller's */
     void *arg;
 } vmbi_pool_job;
@@ -65,6 +79,14 @@ vmb_code vmbi_pool_save(vmbi_pool *p, uint8_t *data, size_t len, vmbi_repo_id *i
  * vmbi_pool_spare (NULL: there is none now), which saves the kernel's work on fresh memory. */
 void vmbi_pool_keep_spares(vmbi_pool *p);
 uint8_t *vmbi_pool_spare(vmbi_pool *p);
+/* A ring for the caller's reading; *ring is zeroed. Freed when nothing of it is lent any more. */
+vmb_code vmbi_ring_init(vmbi_ring *ring, size_t cap, vmb_error **err);
+void vmbi_ring_done(vmbi_ring *ring); /* zeroed memory allowed */
+/* Waits until no worker has any of the bytes from … to - 1. */
+void vmbi_pool_reclaim(vmbi_pool *p, const vmbi_ring *ring, size_t from, size_t to);
+/* As vmbi_pool_save, with bytes of the ring, which stay there until they are reclaimed. */
+vmb_code vmbi_pool_lend(vmbi_pool *p, vmbi_ring *ring, size_t from, size_t len, vmbi_repo_id *id,
+                        vmbi_pool_group *group, vmb_error **err);
 /* Runs a task; *job is zeroed memory of the caller that lasts until the group was waited for. Tasks
  * are run also after a failure. Blocks while VMBI_POOL_MAX_TASKS are under way. */
 void vmbi_pool_run(vmbi_pool *p, vmbi_pool_job *job, vmbi_pool_task_fn task, void *arg,
@@ -74,6 +96,9 @@ vmb_code vmbi_pool_failed(vmbi_pool *p);
 /* Saves a blob on this thread, or only counts it in a dry run. */
 vmb_code vmbi_pool_save_now(vmbi_pool *p, vmbi_blob_type type, const void *data, size_t len,
                             vmbi_repo_id *id, bool *known, vmb_error **err);
+/* Waits until vmbi_pool_save of so many bytes would not wait, for a single caller who wants to fill
+ * its buffer only then. After a failure it does not wait. */
+void vmbi_pool_wait_room(vmbi_pool *p, size_t len);
 /* Waits until nothing of the group is pending. */
 vmb_code vmbi_pool_wait(vmbi_pool *p, vmbi_pool_group *group, vmb_error **err);
 /* Ends the threads; jobs that wait are done first, or dropped after a failure. */

@@ -13,27 +13,13 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/job.h"
-#include "base/map.h"
-#include "repo/tree/tree.h"
+#include "repo/tree/restorer.h"
 
-enum {
-    MAX_DEPTH = 1000,
-    RUN_MAX_BLOBS = 64,
-    RUN_MAX_BYTES = 8 * 1024 * 1024, /* of one request */
-    RUN_MAX_GAP = 64 * 1024          /* of bytes that nobody wants, between two blobs */
-};
+enum { MAX_DEPTH = 1000 };
 
-typedef struct restorer {
-    vmbi_repo *repo;
-    const vmbi_restore_options *options;
-    vmb_job *job;
-    int target;        /* descriptor of the target folder */
-    vmbi_map links;    /* "device:inode" -> path below the target, of files with more names */
-    vmbi_restore_stats stats;
-} restorer;
+static const char temporary_name[] = ".vmbackup-restore.tmp";
 
-static void warn(restorer *r, const char *path, const char *text)
+void vmbi_restorer_warn(vmbi_restorer *r, const char *path, const char *text)
 {
     r->stats.warnings++;
     if (r->options->warn != NULL) {
@@ -41,319 +27,366 @@ static void warn(restorer *r, const char *path, const char *text)
     }
 }
 
-/* ---- content --------------------------------------------------------------------------------- */
-
-typedef struct writing {
-    restorer *r;
-    int fd;
-    uint64_t offset;
-} writing;
-
-static bool all_zero(const uint8_t *p, size_t len)
+bool vmbi_restorer_is_fatal(vmb_code rc)
 {
-    return len > 0 && p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
+    return rc == VMB_E_NOMEM || rc == VMB_E_CANCELLED || rc == VMB_E_TIMEOUT || rc == VMB_E_FULL;
 }
 
-static vmb_code write_blob(void *user, size_t i, const void *data, size_t len, vmb_error *why,
-                           vmb_error **err)
-{
-    writing *w = user;
-    (void)i;
-    if (data == NULL) {
-        return vmbi_fail(err, vmb_error_code(why), "%s", vmb_error_message(why));
-    }
-    const uint8_t *p = data;
-    uint64_t at = w->offset;
-    w->offset += len;
-    if (all_zero(p, len)) { /* a hole: the file is extended when all is written */
-        w->r->stats.bytes_hole += len;
-        return VMB_OK;
-    }
-    while (len > 0) {
-        ssize_t n = pwrite(w->fd, p, len, (off_t)at);
-        if (n < 0 && errno != EINTR) {
-            return vmbi_fail_errno(err, errno, "write");
-        }
-        if (n > 0) {
-            p += n;
-            len -= (size_t)n;
-            at += (uint64_t)n;
-        }
-    }
-    return VMB_OK;
-}
+/* ---- metadata ---------------------------------------------------------------------------------- */
 
-/* How many blobs from i on lie in one pack, one behind the other: one request for all. */
-static size_t run_length(restorer *r, const vmbi_node *node, size_t i, vmbi_blob_place *places)
+static bool set_xattrs(int dirfd, const char *name, int fd, const vmbi_node *node)
 {
-    size_t n = 0;
-    while (i + n < node->n_content && n < RUN_MAX_BLOBS) {
-        vmbi_blob_place *p = &places[n];
-        if (!vmbi_repo_find_blob(r->repo, VMBI_BLOB_DATA, &node->content[i + n], p)) {
-            break;
-        }
-        if (n > 0) {
-            const vmbi_blob_place *before = &places[n - 1];
-            uint64_t end = (uint64_t)before->offset + before->stored_len;
-            if (p->pack != before->pack || p->offset < end || p->offset - end > RUN_MAX_GAP ||
-                (uint64_t)p->offset + p->stored_len - places[0].offset > RUN_MAX_BYTES) {
-                break;
-            }
-        }
-        n++;
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd, name);
+    bool ok = n > 0 && (size_t)n < sizeof(path);
+    for (size_t i = 0; i < node->n_xattrs && ok; i++) {
+        const vmbi_node_xattr *x = &node->xattrs[i];
+        ok = fd >= 0 ? fsetxattr(fd, x->name, x->value, x->len, 0) == 0
+                     : lsetxattr(path, x->name, x->value, x->len, 0) == 0;
     }
-    return n;
+    return ok;
 }
-
-static vmb_code write_content(restorer *r, const vmbi_node *node, int fd, vmb_error **err)
-{
-    writing w = {r, fd, 0};
-    vmbi_blob_place places[RUN_MAX_BLOBS];
-    vmb_code rc = VMB_OK;
-    for (size_t i = 0; i < node->n_content && rc == VMB_OK;) {
-        size_t n = run_length(r, node, i, places);
-        if (n == 0) {
-            char hex[VMBI_REPO_HEX_SIZE];
-            vmbi_repo_id_hex(&node->content[i], hex);
-            return vmbi_fail(err, VMB_E_NOT_FOUND, "the index has no blob %s", hex);
-        }
-        rc = vmbi_repo_load_run(r->repo, VMBI_BLOB_DATA, &node->content[i], places, n, write_blob,
-                                &w, err);
-        i += n;
-        if (rc == VMB_OK) {
-            rc = vmbi_limits_check(&r->job->limits, err, "restore");
-        }
-    }
-    if (rc == VMB_OK && ftruncate(fd, (off_t)w.offset) != 0) {
-        rc = vmbi_fail_errno(err, errno, "extend");
-    }
-    if (rc == VMB_OK) {
-        r->stats.bytes += w.offset;
-    }
-    return rc;
-}
-
-/* ---- metadata -------------------------------------------------------------------------------- */
 
 /* Owner before attributes and mode: changing it clears them. Times last. */
-static void set_metadata(restorer *r, int dirfd, const char *name, const char *path,
-                         const vmbi_node *node)
+void vmbi_restorer_metadata(vmbi_restorer *r, int dirfd, const char *name, int fd,
+                            const char *path, const vmbi_node *node)
 {
-    char proc[PATH_MAX];
-    int n = snprintf(proc, sizeof(proc), "/proc/self/fd/%d/%s", dirfd, name);
     struct timespec times[2] = {node->atime, node->mtime};
+    mode_t mode = vmbi_node_st_mode(node->mode) & 07777;
     const char *failed = NULL;
-    if (fchownat(dirfd, name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) != 0 && geteuid() == 0) {
+    int owned = fd >= 0 ? fchown(fd, node->uid, node->gid)
+                        : fchownat(dirfd, name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW);
+    if (owned != 0 && geteuid() == 0) {
         failed = "its owner cannot be set";
     }
-    for (size_t i = 0; i < node->n_xattrs && n > 0 && (size_t)n < sizeof(proc); i++) {
-        const vmbi_node_xattr *x = &node->xattrs[i];
-        if (lsetxattr(proc, x->name, x->value, x->len, 0) != 0) {
-            failed = "an extended attribute cannot be set";
-        }
+    if (!set_xattrs(dirfd, name, fd, node)) {
+        failed = "an extended attribute cannot be set";
     }
     if (node->type != VMBI_NODE_SYMLINK &&
-        fchmodat(dirfd, name, vmbi_node_st_mode(node->mode) & 07777, 0) != 0) {
+        (fd >= 0 ? fchmod(fd, mode) : fchmodat(dirfd, name, mode, 0)) != 0) {
         failed = "its mode cannot be set";
     }
-    if (utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW) != 0) {
+    if ((fd >= 0 ? futimens(fd, times) : utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW)) != 0) {
         failed = "its times cannot be set";
     }
     if (failed != NULL) {
-        warn(r, path, failed);
+        vmbi_restorer_warn(r, path, failed);
     }
 }
 
-/* ---- entries --------------------------------------------------------------------------------- */
+/* ---- places in the target ---------------------------------------------------------------------- */
 
-/* A further name of a file that was restored already; *done tells. */
-static vmb_code link_known(restorer *r, int dirfd, const vmbi_node *node, const char *path,
-                           bool *done, vmb_error **err)
+const char *vmbi_restorer_temporary(const vmbi_restorer *r, const char *name)
 {
-    vmbi_buf key = VMBI_BUF_INIT(64);
-    vmbi_buf_addf(&key, "%llu:%llu", (unsigned long long)node->device_id,
-                  (unsigned long long)node->inode);
-    const char *first = key.status == VMB_OK ? vmbi_map_get(&r->links, key.data) : NULL;
-    vmb_code rc = vmbi_buf_check(&key, err, "link");
-    *done = false;
-    if (rc == VMB_OK && first != NULL) {
-        *done = linkat(r->target, first, dirfd, node->name, 0) == 0;
-    } else if (rc == VMB_OK) {
-        char *copy = vmbi_strdup(path);
-        rc = copy != NULL ? vmbi_map_set(&r->links, key.data, copy, err) : vmbi_fail_nomem(err);
-        if (rc != VMB_OK) {
-            vmbi_free(copy);
-        }
-    }
-    vmbi_buf_free(&key);
-    return rc;
+    return r->options->overwrite == VMBI_OVERWRITE_ALWAYS ? temporary_name : name;
 }
 
-static vmb_code restore_file(restorer *r, int dirfd, const vmbi_node *node, const char *path,
+vmb_code vmbi_restorer_place(vmbi_restorer *r, int dirfd, const char *temporary, const char *name,
                              vmb_error **err)
 {
-    bool linked = false;
-    if (node->links > 1 && node->inode != 0) {
-        vmb_code rc = link_known(r, dirfd, node, path, &linked, err);
-        if (rc != VMB_OK || linked) {
-            return rc;
-        }
+    (void)r;
+    if (temporary == name || renameat(dirfd, temporary, dirfd, name) == 0) {
+        return VMB_OK;
     }
-    int fd = openat(dirfd, node->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return vmbi_fail_errno(err, errno, "create");
+    return vmbi_fail_errno(err, errno, "replace");
+}
+
+bool vmbi_restorer_keeps(vmbi_restorer *r, const vmbi_restore_dir *d, const char *name)
+{
+    struct stat st;
+    if (r->options->overwrite != VMBI_OVERWRITE_NEVER || d->fd < 0 ||
+        fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return false;
     }
-    vmb_code rc = write_content(r, node, fd, err);
-    if (close(fd) != 0 && rc == VMB_OK) {
-        rc = vmbi_fail_errno(err, errno, "close");
+    r->stats.files_skipped++;
+    return true;
+}
+
+/* Opens a directory of the target that is there. */
+static int open_dir(int dirfd, const char *name)
+{
+    return openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+vmb_code vmbi_restorer_enter(vmbi_restorer *r, vmbi_restore_dir *d, vmb_error **err)
+{
+    if (d->fd >= 0) {
+        return VMB_OK;
     }
+    vmb_code rc = vmbi_restorer_enter(r, d->up, err);
     if (rc != VMB_OK) {
-        (void)unlinkat(dirfd, node->name, 0); /* no half file that looks whole */
         return rc;
     }
-    set_metadata(r, dirfd, node->name, path, node);
-    return VMB_OK;
+    int made = mkdirat(d->up->fd, d->name, 0700);
+    d->fd = made == 0 || errno == EEXIST ? open_dir(d->up->fd, d->name) : -1;
+    if (d->fd < 0 && (errno == ENOTDIR || errno == ELOOP) &&
+        r->options->overwrite == VMBI_OVERWRITE_ALWAYS) { /* something else has its name */
+        made = unlinkat(d->up->fd, d->name, 0) == 0 ? mkdirat(d->up->fd, d->name, 0700) : -1;
+        d->fd = made == 0 ? open_dir(d->up->fd, d->name) : -1;
+    }
+    return d->fd >= 0 ? VMB_OK : vmbi_fail_errno(err, errno, "create the folder %.255s", d->name);
 }
 
-static vmb_code restore_special(restorer *r, int dirfd, const vmbi_node *node, const char *path,
-                                vmb_error **err)
-{
-    int rc = 0;
-    if (node->type == VMBI_NODE_SYMLINK) {
-        rc = symlinkat(node->linktarget, dirfd, node->name);
-    } else if (node->type == VMBI_NODE_SOCKET || node->type == VMBI_NODE_IRREGULAR) {
-        return VMB_OK;
-    } else {
-        rc = mknodat(dirfd, node->name, (vmbi_node_st_mode(node->mode) & S_IFMT) | 0600,
-                     (dev_t)node->device);
-    }
-    if (rc != 0) {
-        return vmbi_fail_errno(err, errno, "create");
-    }
-    set_metadata(r, dirfd, node->name, path, node);
-    return VMB_OK;
-}
+/* ---- filters ----------------------------------------------------------------------------------- */
 
-static vmb_code restore_tree(restorer *r, int dirfd, const vmbi_repo_id *id, const char *path,
-                             int depth, vmb_error **err);
-
-static vmb_code restore_dir(restorer *r, int dirfd, const vmbi_node *node, const char *path,
-                            int depth, vmb_error **err)
+/* snap_path: absolute, in the snapshot. *below: may something below it be chosen? */
+static vmb_code choose(vmbi_restorer *r, const char *snap_path, bool *chosen, bool *below,
+                       vmb_error **err)
 {
-    if (mkdirat(dirfd, node->name, 0700) != 0 && errno != EEXIST) {
-        return vmbi_fail_errno(err, errno, "create");
-    }
-    int fd = openat(dirfd, node->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        return vmbi_fail_errno(err, errno, "open");
-    }
-    vmb_code rc = restore_tree(r, fd, &node->subtree, path, depth + 1, err);
-    (void)close(fd);
-    if (rc == VMB_OK) {
-        set_metadata(r, dirfd, node->name, path, node);
+    bool hit = false;
+    vmb_code rc = VMB_OK;
+    *chosen = true;
+    *below = true;
+    if (r->includes != NULL) {
+        rc = vmbi_patterns_match(r->includes, snap_path, chosen, below, err);
+    } else if (r->excludes != NULL) {
+        rc = vmbi_patterns_match(r->excludes, snap_path, &hit, NULL, err);
+        *chosen = !hit;
+        *below = !hit;
     }
     return rc;
 }
 
-static bool is_fatal(vmb_code rc)
+/* ---- entries ----------------------------------------------------------------------------------- */
+
+/* What is being restored: its node, and its paths. */
+typedef struct entry {
+    vmbi_node *node;
+    const char *path;      /* below the target */
+    const char *snap_path; /* in the snapshot */
+    int depth;
+    bool chosen, below;
+} entry;
+
+static vmb_code restore_special(vmbi_restorer *r, vmbi_restore_dir *d, const entry *e,
+                                vmb_error **err)
 {
-    return rc == VMB_E_NOMEM || rc == VMB_E_CANCELLED || rc == VMB_E_FULL;
+    const vmbi_node *node = e->node;
+    if (node->type == VMBI_NODE_SOCKET || node->type == VMBI_NODE_IRREGULAR ||
+        vmbi_restorer_keeps(r, d, node->name)) {
+        return VMB_OK;
+    }
+    vmb_code rc = r->options->dry_run ? VMB_OK : vmbi_restorer_enter(r, d, err);
+    if (rc == VMB_OK && !r->options->dry_run) {
+        const char *name = vmbi_restorer_temporary(r, node->name);
+        if (name != node->name) {
+            (void)unlinkat(d->fd, name, 0);
+        }
+        int made = node->type == VMBI_NODE_SYMLINK
+                       ? symlinkat(node->linktarget, d->fd, name)
+                       : mknodat(d->fd, name, (vmbi_node_st_mode(node->mode) & S_IFMT) | 0600,
+                                 (dev_t)node->device);
+        if (made != 0) {
+            return vmbi_fail_errno(err, errno, "create");
+        }
+        vmbi_restorer_metadata(r, d->fd, name, -1, e->path, node);
+        rc = vmbi_restorer_place(r, d->fd, name, node->name, err);
+        if (rc != VMB_OK) {
+            (void)unlinkat(d->fd, name, 0);
+        }
+    }
+    r->stats.others += rc == VMB_OK ? 1 : 0;
+    return rc;
 }
 
-static vmb_code restore_node(restorer *r, int dirfd, const vmbi_node *node, const char *path,
-                             int depth, vmb_error **err)
+static vmb_code restore_tree(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_repo_id *id,
+                             const char *snap_path, int depth, vmb_error **err);
+
+/* A folder that is only on the way to what was chosen keeps the metadata that it is made with, as
+ * with restic. */
+static vmb_code restore_dir(vmbi_restorer *r, vmbi_restore_dir *up, const entry *e,
+                            vmb_error **err)
+{
+    vmbi_restore_dir d = {.up = up, .name = e->node->name, .path = e->path, .fd = -1};
+    vmb_code rc = VMB_OK;
+    if (r->options->dry_run) {
+        d.fd = up->fd >= 0 ? open_dir(up->fd, d.name) : -1;
+    } else if (e->chosen) {
+        rc = vmbi_restorer_enter(r, &d, err);
+    }
+    if (rc == VMB_OK && e->below) {
+        rc = restore_tree(r, &d, &e->node->subtree, e->snap_path, e->depth + 1, err);
+    }
+    if (rc == VMB_OK && e->chosen) {
+        r->stats.dirs++;
+        if (!r->options->dry_run) {
+            vmbi_restorer_metadata(r, up->fd, d.name, d.fd, e->path, e->node);
+        }
+    }
+    if (d.fd >= 0) {
+        (void)close(d.fd);
+    }
+    return rc;
+}
+
+static vmb_code restore_kind(vmbi_restorer *r, vmbi_restore_dir *d, const entry *e,
+                             vmb_error **err)
+{
+    if (e->node->type == VMBI_NODE_DIR) {
+        /* files of this folder that wait come first: the batch belongs to one folder */
+        vmb_code rc = vmbi_restorer_flush(r, d, err);
+        return rc == VMB_OK ? restore_dir(r, d, e, err) : rc;
+    }
+    return e->node->type == VMBI_NODE_FILE ? vmbi_restorer_file(r, d, e->node, e->path, err)
+                                           : restore_special(r, d, e, err);
+}
+
+static vmb_code restore_entry(vmbi_restorer *r, vmbi_restore_dir *d, entry *e, vmb_error **err)
 {
     vmb_error *why = NULL;
-    vmb_code rc = vmbi_limits_check(&r->job->limits, &why, "restore");
-    if (rc == VMB_OK && node->type == VMBI_NODE_DIR) {
-        rc = restore_dir(r, dirfd, node, path, depth, &why);
-        r->stats.dirs++;
-    } else if (rc == VMB_OK && node->type == VMBI_NODE_FILE) {
-        rc = restore_file(r, dirfd, node, path, &why);
-        r->stats.files++;
-    } else if (rc == VMB_OK) {
-        rc = restore_special(r, dirfd, node, path, &why);
-        r->stats.others++;
+    bool is_dir = e->node->type == VMBI_NODE_DIR;
+    vmb_code rc = vmbi_limits_check(&r->job->limits, err, "restore");
+    if (rc == VMB_OK) {
+        rc = choose(r, e->snap_path, &e->chosen, &e->below, err);
     }
-    if (rc != VMB_OK && !is_fatal(rc)) {
-        warn(r, path, vmb_error_message(why));
+    if (rc != VMB_OK) {
+        return rc;
+    }
+    if (!e->chosen && !(is_dir && e->below)) {
+        r->stats.excluded++;
+        return VMB_OK;
+    }
+    rc = restore_kind(r, d, e, &why);
+    if (rc != VMB_OK && !vmbi_restorer_is_fatal(rc)) {
+        vmbi_restorer_warn(r, e->path, vmb_error_message(why));
         vmb_error_free(vmbi_steal(&why));
         rc = VMB_OK;
     }
     vmbi_error_move(err, &why);
+    if (rc == VMB_OK && r->options->progress != NULL) {
+        r->options->progress(r->options->user, &r->stats);
+    }
     return rc;
 }
 
-static vmb_code restore_tree(restorer *r, int dirfd, const vmbi_repo_id *id, const char *path,
-                             int depth, vmb_error **err)
+static vmb_code restore_next(vmbi_restorer *r, vmbi_restore_dir *d, vmbi_node *node,
+                             vmbi_buf *path, vmbi_buf *snap_path, int depth, vmb_error **err)
 {
-    vmbi_node_list list = {0};
-    vmbi_buf child = VMBI_BUF_INIT(64 * 1024);
+    vmbi_buf_adds(path, node->name);
+    vmbi_buf_adds(snap_path, node->name);
+    vmb_code rc = vmbi_buf_check(path, err, "path");
+    rc = rc == VMB_OK ? vmbi_buf_check(snap_path, err, "path") : rc;
+    entry e = {.node = node, .path = path->data, .snap_path = snap_path->data, .depth = depth};
+    return rc == VMB_OK ? restore_entry(r, d, &e, err) : rc;
+}
+
+static vmb_code restore_tree(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_repo_id *id,
+                             const char *snap_path, int depth, vmb_error **err)
+{
+    vmbi_tree_reader t;
+    const vmbi_node *node = NULL;
+    vmbi_buf path = VMBI_BUF_INIT(64 * 1024);
+    vmbi_buf snap = VMBI_BUF_INIT(64 * 1024);
     if (depth > MAX_DEPTH) { /* a tree that contains itself ends here, too */
         return vmbi_fail(err, VMB_E_LIMIT, "more than %d directories deep", MAX_DEPTH);
     }
-    vmb_code rc = vmbi_tree_load(r->repo, id, &list, err);
-    for (size_t i = 0; i < list.n && rc == VMB_OK; i++) {
-        vmbi_buf_reset(&child);
-        vmbi_buf_addf(&child, "%s%s%s", path, path[0] != '\0' ? "/" : "", list.v[i].name);
-        rc = vmbi_buf_check(&child, err, "path");
-        if (rc == VMB_OK) {
-            rc = restore_node(r, dirfd, &list.v[i], child.data, depth, err);
-        }
+    vmbi_buf_addf(&path, "%s%s", d->path, d->path[0] != '\0' ? "/" : "");
+    vmbi_buf_addf(&snap, "%s/", snap_path);
+    size_t path_base = path.len;
+    size_t snap_base = snap.len;
+    vmb_code rc = vmbi_tree_reader_open(r->repo, id, &t, err);
+    while (rc == VMB_OK && (rc = vmbi_tree_reader_next(&t, &node, err)) == VMB_OK && node != NULL) {
+        path.len = path_base;
+        snap.len = snap_base;
+        rc = restore_next(r, d, &t.node, &path, &snap, depth, err);
     }
-    vmbi_buf_free(&child);
-    vmbi_node_list_free(&list);
+    vmbi_tree_reader_close(&t);
+    if (rc == VMB_OK) {
+        rc = vmbi_restorer_flush(r, d, err);
+    }
+    vmbi_buf_free(&path);
+    vmbi_buf_free(&snap);
     return rc;
 }
 
 /* Restores the entry that `path` names inside the tree, under its last name. */
-static vmb_code restore_path(restorer *r, vmbi_repo_id tree, const char *path, vmb_error **err)
+static vmb_code restore_path(vmbi_restorer *r, vmbi_restore_dir *top, const vmbi_repo_id *tree,
+                             const char *path, vmb_error **err)
 {
-    const char *rest = path + strspn(path, "/");
-    for (;;) {
-        vmbi_node_list list = {0};
-        size_t len = strcspn(rest, "/");
-        const char *next = rest + len + strspn(rest + len, "/");
-        char *name = vmbi_strndup(rest, len);
-        vmb_code rc = name != NULL ? vmbi_tree_load(r->repo, &tree, &list, err)
-                                   : vmbi_fail_nomem(err);
-        const vmbi_node *node = rc == VMB_OK ? vmbi_node_list_find(&list, name) : NULL;
-        vmbi_free(name);
-        if (rc == VMB_OK && (node == NULL || (*next != '\0' && !node->has_subtree))) {
-            rc = vmbi_fail(err, VMB_E_NOT_FOUND, "%s is not in the snapshot", path);
-        } else if (rc == VMB_OK && *next == '\0') {
-            rc = restore_node(r, r->target, node, node->name, 0, err);
-            vmbi_node_list_free(&list);
-            return rc;
-        } else if (rc == VMB_OK) {
-            tree = node->subtree;
-        }
-        vmbi_node_list_free(&list);
-        if (rc != VMB_OK) {
-            return rc;
-        }
-        rest = next;
+    vmbi_node node = {0};
+    vmbi_buf snap = VMBI_BUF_INIT(64 * 1024);
+    vmb_code rc = vmbi_tree_find(r->repo, tree, path, &node, err);
+    for (const char *p = path + strspn(path, "/"); *p != '\0'; p += strspn(p, "/")) {
+        size_t len = strcspn(p, "/");
+        vmbi_buf_addc(&snap, '/');
+        vmbi_buf_add(&snap, p, len);
+        p += len;
     }
+    rc = rc == VMB_OK ? vmbi_buf_check(&snap, err, "path") : rc;
+    char *name = rc == VMB_OK ? vmbi_strdup(node.name) : NULL; /* the node may be given away */
+    if (name != NULL) {
+        entry e = {.node = &node, .path = name, .snap_path = snap.data, .depth = 0};
+        rc = restore_entry(r, top, &e, err);
+        rc = rc == VMB_OK ? vmbi_restorer_flush(r, top, err) : rc;
+    } else if (rc == VMB_OK) {
+        rc = vmbi_fail_nomem(err);
+    }
+    vmbi_free(name);
+    vmbi_node_done(&node);
+    vmbi_buf_free(&snap);
+    return rc;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------- */
+
+static vmb_code open_restorer(vmbi_restorer *r, vmb_error **err)
+{
+    const vmbi_restore_options *o = r->options;
+    vmb_code rc = VMB_OK;
+    if (o->n_includes > 0 && o->n_excludes > 0) {
+        return vmbi_fail(err, VMB_E_ARG, "restore: either includes or excludes, not both");
+    }
+    if (o->n_includes > 0) {
+        rc = vmbi_patterns_new(o->includes, o->n_includes, false, &r->includes, err);
+    }
+    if (rc == VMB_OK && o->n_excludes > 0) {
+        rc = vmbi_patterns_new(o->excludes, o->n_excludes, false, &r->excludes, err);
+    }
+    r->batch = rc == VMB_OK ? vmbi_zalloc(sizeof(*r->batch)) : NULL;
+    if (r->batch == NULL) {
+        return rc != VMB_OK ? rc : vmbi_fail_nomem(err);
+    }
+    r->target = open(o->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->target < 0 && !o->dry_run) {
+        return vmbi_fail_errno(err, errno, "open the target folder %s", o->target);
+    }
+    return VMB_OK;
+}
+
+static void close_restorer(vmbi_restorer *r)
+{
+    if (r->target >= 0) {
+        (void)close(r->target);
+    }
+    for (size_t i = 0; r->batch != NULL && i < r->batch->n; i++) {
+        vmbi_node_done(&r->batch->v[i].node);
+    }
+    vmbi_free(r->batch);
+    vmbi_map_free(&r->links);
+    vmbi_patterns_free(r->includes);
+    vmbi_patterns_free(r->excludes);
+    vmbi_buf_free(&r->check);
 }
 
 vmb_code vmbi_tree_restore(vmbi_repo *repo, const vmbi_restore_options *o, vmb_job *job,
                            vmbi_restore_stats *stats, vmb_error **err)
 {
-    restorer r = {.repo = repo, .options = o, .job = job, .links = VMBI_MAP_INIT(vmbi_free)};
+    vmbi_restorer r = {.repo = repo, .options = o, .job = job, .target = -1,
+                       .links = VMBI_MAP_INIT(vmbi_free),
+                       .check = VMBI_BUF_INIT(VMBI_REPO_MAX_BLOB)};
     char full_id[VMBI_REPO_HEX_SIZE];
     vmbi_repo_id tree;
-    r.target = open(o->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r.target < 0) {
-        return vmbi_fail_errno(err, errno, "open the target folder %s", o->target);
-    }
-    vmb_code rc = vmbi_tree_of_snapshot(repo, o->snapshot, full_id, &tree, err);
+    vmb_code rc = open_restorer(&r, err);
     if (rc == VMB_OK) {
-        bool all = o->path == NULL || o->path[strspn(o->path, "/")] == '\0';
-        rc = all ? restore_tree(&r, r.target, &tree, "", 0, err)
-                 : restore_path(&r, tree, o->path, err);
+        rc = vmbi_tree_of_snapshot(repo, o->snapshot, full_id, &tree, err);
     }
-    (void)close(r.target);
-    vmbi_map_free(&r.links);
+    if (rc == VMB_OK) {
+        vmbi_restore_dir top = {.name = "", .path = "", .fd = r.target};
+        bool all = o->path == NULL || o->path[strspn(o->path, "/")] == '\0';
+        rc = all ? restore_tree(&r, &top, &tree, "", 0, err)
+                 : restore_path(&r, &top, &tree, o->path, err);
+    }
+    close_restorer(&r);
     if (stats != NULL) {
         *stats = r.stats;
     }

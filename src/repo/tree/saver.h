@@ -32,7 +32,7 @@ typedef struct vmbi_saver {
     vmbi_excludes *excludes;
     vmbi_rabin *rabin;
     vmbi_chunker chunker;
-    uint8_t *window; /* VMBI_CHUNK_MAX bytes: the chunk being read; NULL before the first one */
+    vmbi_ring ring; /* what is being read of large files; empty before the first one */
     vmbi_repo_id zero_id;
     bool zero_saved;
     vmbi_repo_id image_zero_id; /* of a whole chunk of a disk image */

@@ -18,7 +18,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import table  # noqa: E402
-from run_tree import make_source  # noqa: E402
+from run_tree import listing, make_source  # noqa: E402
 
 PROBE = os.environ.get("VMB_OPS_PROBE") or os.path.join(
     os.environ.get("VMB_BUILD", "build"), "tests", "interop", "restic", "ops_probe")
@@ -271,6 +271,197 @@ class Suite:
                 b["paths"].sort()
                 assert a == b, (a, b)
 
+    # ---- excludes
+
+    def exclude_source(self, rng, at):
+        """A folder with names that patterns like to meet."""
+        names = ["a", "b", "A.TXT", "b.txt", "x[1]", "c*", "d?", "e\\\\f", "caf\u00e9", "CAF\u00c9",
+                 "node_modules", ".git", "sp ace", "a.b.c", "-dash", "!bang", "#hash", "cache"]
+        folders = [at]
+        for depth in range(4):
+            below = []
+            for folder in folders:
+                for name in rng.sample(names, rng.choice([2, 3, 5])):
+                    path = os.path.join(folder, name)
+                    if depth < 3 and rng.random() < 0.5:
+                        os.makedirs(path)
+                        below.append(path)
+                    else:
+                        with open(path, "w", encoding="utf-8") as f:
+                            f.write("x" * rng.choice([0, 3, 1000, 5000]))
+                if rng.random() < 0.15:
+                    with open(os.path.join(folder, "CACHEDIR.TAG"), "w", encoding="utf-8") as f:
+                        f.write(rng.choice(["Signature: 8a477f597d28d172789f06886806bc55\n# x",
+                                            "Signature: 8a47", "other " * 20]))
+                if rng.random() < 0.15:
+                    with open(os.path.join(folder, ".nobackup"), "w", encoding="utf-8") as f:
+                        f.write(rng.choice(["", "yes\n", "no\n"]))
+            folders = below
+
+    def exclude_options(self, rng, at):
+        parts = ["a", "b", "*", "**", "*.txt", "a*", "[ab]", "[^a]", "?", "x\\[1\\]", "c\\*", "*.TXT",
+                 "caf\u00e9", "CAF\u00c9", "node_modules", ".git", "d\\?", "e\\\\*", "[!-~]*", "cache",
+                 "*e*", "..", ".", ""]
+
+        def pattern():
+            text = "/".join(rng.choice(parts) for _ in range(rng.choice([1, 1, 2, 3])))
+            if rng.random() < 0.3:
+                text = at + "/" + text
+            return ("!" if rng.random() < 0.2 else "") + text
+
+        options, args = {}, []
+        for key, flag, n in (("excludes", "--exclude", 4), ("iexcludes", "--iexclude", 2)):
+            patterns = [p for p in (pattern() for _ in range(rng.randint(0, n))) if p]
+            options[key] = patterns
+            for p in patterns:
+                args += [flag, p]
+        if rng.random() < 0.5:
+            options["excludeCaches"] = True
+            args.append("--exclude-caches")
+        if rng.random() < 0.5:
+            options["excludeIfPresent"] = [rng.choice([".nobackup", ".nobackup:yes", "a:xxx"])]
+            args += ["--exclude-if-present", options["excludeIfPresent"][0]]
+        if rng.random() < 0.3:
+            options["excludeLargerThan"] = 1000
+            args += ["--exclude-larger-than", "1000"]
+        return options, args
+
+    def excludes_leave_out_what_restic_leaves_out(self):
+        rng = random.Random(23)
+        at = make_repo(self.path("excludes"))
+        sets = 250 if LONG else 30
+        empty = 0
+        for number in range(sets):
+            source = self.path("ex%d" % (number // 10))
+            if not os.path.exists(source):
+                os.makedirs(source)
+                self.exclude_source(rng, source)
+            options, args = self.exclude_options(rng, source)
+            try:
+                restic(at, "backup", "--host", "probe", "--tag", "n%d" % number, *args, source)
+            except AssertionError as e:
+                assert "snapshot is empty" in str(e) or "invalid pattern" in str(e) or \
+                    "excluded" in str(e), (options, e)
+                empty += 1
+                continue
+            ours("backup", at, paths=[source], tags=["n%d" % number], **options)
+            two = json.loads(restic(at, "snapshots", "--json", "--tag", "n%d" % number))
+            trees = {self.subtree(at, s["tree"], source) for s in two}
+            assert len(two) == 2 and len(trees) == 1, (options, [s["tree"] for s in two])
+            assert two[0].get("excludes") == two[1].get("excludes"), two
+        assert empty < sets / 3, empty
+        print("     %d sets of excludes compared" % (sets - empty))
+        restic(at, "check")
+
+    def subtree(self, repo, tree, path):
+        for name in path.strip("/").split("/"):
+            nodes = json.loads(restic(repo, "cat", "blob", tree))["nodes"]
+            found = [n for n in nodes if n["name"] == name]
+            if not found:
+                return None
+            tree = found[0]["subtree"]
+        return tree
+
+    def paths_are_sorted_by_components(self):
+        at = make_repo(self.path("order"))
+        base = self.path("comp")
+        for name in ("a/b", "a-c", "a.d", "a/b-x"):
+            os.makedirs(os.path.join(base, name))
+            with open(os.path.join(base, name, "f"), "w", encoding="utf-8") as f:
+                f.write(name)
+        paths = [os.path.join(base, n) for n in ("a/b", "a-c", "a.d", "a/b-x")]
+        restic(at, "backup", "--host", "probe", *paths)
+        ours("backup", at, paths=paths)
+        two = json.loads(restic(at, "snapshots", "--json"))
+        assert len({self.subtree(at, s["tree"], base) for s in two}) == 1, two
+
+    def mount_points_are_kept_empty(self):
+        if os.geteuid() != 0:
+            return
+        source = self.path("mounts")
+        os.makedirs(source + "/m/below")
+        if subprocess.run(["mount", "-t", "tmpfs", "ops-test", source + "/m"],
+                          capture_output=True).returncode != 0:
+            print("     skipped: mounting is not allowed here")
+            return
+        try:
+            os.makedirs(source + "/m/dir")
+            with open(source + "/m/file", "w", encoding="utf-8") as f:
+                f.write("1")
+            at = make_repo(self.path("mounts-repo"))
+            restic(at, "backup", "--host", "probe", "--one-file-system", source)
+            ours("backup", at, paths=[source], oneFileSystem=True)
+            two = json.loads(restic(at, "snapshots", "--json"))
+            trees = {self.subtree(at, s["tree"], source) for s in two}
+            assert len(trees) == 1, two
+            assert self.subtree(at, two[0]["tree"], source + "/m").startswith("ac08ce34ba4f8123")
+        finally:
+            subprocess.run(["umount", source + "/m"], check=True)
+
+    def summaries_count_like_restic(self):
+        source = self.path("count")
+        shutil.copytree(self.source, source, symlinks=True,
+                        ignore=lambda d, names: [n for n in names if n in (
+                            "fifo", "null", "disk", "socket")])
+        repos = {"theirs": make_repo(self.path("count-theirs")),
+                 "ours": self.path("count-ours")}
+        run(["restic", "-r", repos["ours"], "--no-cache", "-q", "init", "--from-repo",
+             repos["theirs"], "--copy-chunker-params"])
+        for step in range(3):
+            if step == 1:
+                with open(source + "/sub/deep/er/last", "a", encoding="utf-8") as f:
+                    f.write("more")
+                os.makedirs(source + "/new/er")
+                with open(source + "/new/file", "w", encoding="utf-8") as f:
+                    f.write("new")
+            out = run(["restic", "-r", repos["theirs"], "--no-cache", "--json", "backup", "--host",
+                       "probe", source])
+            want = json.loads(out.strip().split(b"\n")[-1])
+            got = json.loads(ours("backup", repos["ours"], paths=[source],
+                                  **({"parent": "latest"} if step else {})))
+            for mine, theirs in (("new", "files_new"), ("changed", "files_changed"),
+                                 ("unchanged", "files_unmodified"), ("dirs_new", "dirs_new"),
+                                 ("dirs_changed", "dirs_changed"),
+                                 ("dirs_unchanged", "dirs_unmodified"),
+                                 ("data_blobs", "data_blobs"), ("tree_blobs", "tree_blobs"),
+                                 ("bytes", "total_bytes_processed")):
+                assert got[mine] == want[theirs], (step, theirs, got, want)
+            dry = json.loads(ours("backup", repos["ours"], paths=[source], dryRun=True))
+            assert dry["snapshot"] == "" and dry["tree_blobs"] == dry["data_blobs"] == 0, dry
+        before = len(json.loads(ours("snapshots", repos["ours"])))
+        assert before == 3
+
+    # ---- disk images
+
+    def disk_images_are_cut_at_fixed_places(self):
+        at = make_repo(self.path("images"))
+        source = self.path("vm")
+        os.makedirs(source)
+        rng = random.Random(9)
+        with open(source + "/disk.img", "wb") as f:
+            f.write(rng.randbytes(10 << 20))
+            f.seek(40 << 20)
+            f.write(rng.randbytes((5 << 20) + 17))
+        shutil.copy(source + "/disk.img", source + "/other.bin")
+        first = json.loads(ours("backup", at, paths=[source], diskImages=["disk.*"]))
+        nodes = {n["name"]: n for n in json.loads(restic(at, "cat", "blob", self.subtree(
+            at, json.loads(restic(at, "snapshots", "--json"))[0]["tree"], source)))["nodes"]}
+        image = nodes["disk.img"]
+        assert len(image["content"]) == 12 and len(set(image["content"][3:10])) == 1, image
+        assert first["zero"] >= 28 << 20, first
+        with open(source + "/disk.img", "r+b") as f:
+            f.seek((8 << 20) - 5)
+            f.write(b"0123456789")
+        second = json.loads(ours("backup", at, paths=[source], diskImages=["disk.*"],
+                                 parent="latest"))
+        assert second["data_blobs"] == 2 and second["unchanged"] == 1, second
+        restic(at, "check", "--read-data")
+        assert ours("dump", at, snapshot="latest", path=source + "/disk.img") == \
+            open(source + "/disk.img", "rb").read()
+        target = self.path("vm-restored")
+        restic(at, "restore", "latest", "--target", target, "--verify")
+        table.row("repositories", "disk images in fixed chunks", "ours, restic restores")
+
     # ---- looking in
 
     def ls_lists_like_restic(self):
@@ -333,6 +524,89 @@ class Suite:
                         assert want[key] == got[key], (mode, ids, key, want, got)
                     assert "total_size" in got.keys() & want.keys()
 
+    # ---- restoring
+
+    def filters_of_restores_are_restics(self):
+        at = make_repo(self.path("filtered"))
+        source = self.path("filter-source")
+        os.makedirs(source)
+        rng = random.Random(31)
+        self.exclude_source(rng, source)
+        snap = json.loads(ours("backup", at, paths=[source]))["snapshot"]
+        compared = 0
+        for number in range(100 if LONG else 20):
+            which = rng.choice(["includes", "excludes"])
+            patterns = [rng.choice(["a", "*.txt", "b/**", "/**/a", source + "/a", "node_modules",
+                                    source + "/*/b", "cache", "[ab]", "x*", "*/a/*"])
+                        for _ in range(rng.choice([1, 1, 2]))]
+            targets = self.path("f-theirs"), self.path("f-ours")
+            for t in targets:
+                os.makedirs(t)
+            args = [a for p in patterns for a in ("--" + which[:-1], p)]
+            restic(at, "restore", snap, "--target", targets[0], *args)
+            out = json.loads(ours("restore", at, snapshot=snap, target=targets[1],
+                                  **{which: patterns}))
+            want, got = (self.plain(t, which == "includes") for t in targets)
+            assert want == got, (which, patterns, set(want) ^ set(got),
+                                 [(k, want[k], got[k]) for k in want if want[k] != got.get(k)][:2])
+            assert out["warnings"] == 0, out
+            compared += bool(want)
+            for t in targets:
+                shutil.rmtree(t)
+        assert compared >= 5
+        print("     %d filtered restores compared" % compared)
+
+    def plain(self, at, folders_on_the_way):
+        """A listing; the metadata of folders on the way to what is included is not compared."""
+        out = {}
+        for path, what in listing(at).items():
+            is_dir = what[0] & 0o170000 == 0o040000
+            out[path] = what[:1] if is_dir and folders_on_the_way else what
+        return out
+
+    def restores_overwrite_only_when_told(self):
+        at = self.data_repo()
+        snap = json.loads(ours("snapshots", at))[0]["id"]
+        target = self.path("over")
+        os.makedirs(target)
+        first = json.loads(ours("restore", at, snapshot=snap, target=target, verify=True))
+        assert first["warnings"] == 0 and first["verified"] > 10, first
+        inside = target + self.source
+        want = listing(inside)
+        with open(inside + "/small", "w", encoding="utf-8") as f:
+            f.write("mine")
+        os.unlink(inside + "/text")
+        os.unlink(inside + "/link")
+        os.symlink("elsewhere", inside + "/link")
+        dry = json.loads(ours("restore", at, snapshot=snap, target=target, dryRun=True))
+        assert dry["skipped"] + dry["files"] + dry["others"] >= first["files"], (dry, first)
+        assert not os.path.exists(inside + "/text")
+        second = json.loads(ours("restore", at, snapshot=snap, target=target))
+        assert second["files"] == 1 and second["warnings"] == 0, second
+        assert second["skipped"] >= first["files"] - 1, (first, second)
+        with open(inside + "/small", encoding="utf-8") as f:
+            assert f.read() == "mine"
+        assert os.readlink(inside + "/link") == "elsewhere"
+        third = json.loads(ours("restore", at, snapshot=snap, target=target, overwrite="always",
+                                verify=True))
+        assert third["files"] == first["files"] and third["warnings"] == 0, third
+        got = listing(inside)
+        assert want == got, [(k, want[k][:8], got.get(k, ())[:8]) for k in want
+                             if want[k] != got.get(k)]
+        assert not [p for p in got if b"vmbackup-restore" in p]
+        shutil.rmtree(target)
+
+    def zeros_are_written_when_told(self):
+        at = self.data_repo()
+        snap = json.loads(ours("snapshots", at))[0]["id"]
+        target = self.path("dense")
+        os.makedirs(target)
+        out = json.loads(ours("restore", at, snapshot=snap, target=target, noSparse=True,
+                              path=self.source + "/all-hole"))
+        assert out["holes"] == 0, out
+        st = os.stat(target + "/all-hole")
+        assert st.st_blocks * 512 >= st.st_size, st
+
     # ---- copies
 
     def copies_are_like_restics(self):
@@ -388,8 +662,11 @@ class Suite:
         assert json.loads(restic(third, "snapshots", "--json"))[0]["original"] == one
 
     TESTS = [filters_choose_like_restic, forget_judges_like_restic, forget_removes_what_it_says,
-             ls_lists_like_restic, find_finds_like_restic, dump_writes_the_file,
-             stats_count_like_restic, copies_are_like_restics, we_know_restics_copies]
+             excludes_leave_out_what_restic_leaves_out, paths_are_sorted_by_components,
+             mount_points_are_kept_empty, summaries_count_like_restic,
+             disk_images_are_cut_at_fixed_places, ls_lists_like_restic, find_finds_like_restic, dump_writes_the_file,
+             stats_count_like_restic, filters_of_restores_are_restics,
+             restores_overwrite_only_when_told, zeros_are_written_when_told, copies_are_like_restics, we_know_restics_copies]
 
 
 def main():
