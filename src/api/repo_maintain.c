@@ -85,7 +85,10 @@ vmb_code vmb_repo_check(vmb_repo *repo, const char *options, size_t len, char **
         const vmbi_repo_check_options co = {.read_data = o.read_data};
 
         (void)pthread_rwlock_wrlock(&repo->index_lock); /* the check replaces the index */
-        rc = vmbi_repo_check(repo->repo, &co, add_finding, &c, &errors, err);
+        rc = vmbi_repo_reset(repo->repo, err);
+        if (rc == VMB_OK) {
+            rc = vmbi_repo_check(repo->repo, &co, add_finding, &c, &errors, err);
+        }
         (void)pthread_rwlock_unlock(&repo->index_lock);
         vmbi_repoapi_unlock(repo);
     }

@@ -208,7 +208,8 @@ typedef struct vmbi_repo_check_options {
     uint64_t max_findings; /* 0: 1000 */
 } vmbi_repo_check_options;
 /* Checks the whole repository. *errors receives the number of findings of level ERROR; VMB_OK when
- * the check itself could be done. Needs a lock. Reads the index anew: r has that one afterwards.
+ * the check itself could be done. With a lock (a repository that cannot be written is checked
+ * without one, and what others prune meanwhile is then found missing). Reads the index anew: r has that one afterwards.
  * Alone. fn may be called from another thread, never two at a time. */
 vmb_code vmbi_repo_check(vmbi_repo *r, const vmbi_repo_check_options *o, vmbi_repo_finding_fn fn,
                          void *user, uint64_t *errors, vmb_error **err);
