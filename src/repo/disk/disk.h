@@ -38,7 +38,7 @@ typedef struct vmbi_disk_save_options {
     uint32_t chunk_bytes; /* a power of two; 0: that of the parent if it has one, else 4 MiB, or
                              8 MiB when the list of chunks would get too long */
     size_t threads;       /* that hash, compress and seal; 0: 2 */
-    size_t memory_bytes;  /* for chunks in flight; 0: 12 MiB; at least two chunks are held */
+    size_t memory_bytes;  /* for chunks in flight; 0: 8 MiB; at least two chunks are held */
     vmbi_disk_progress_fn progress; /* NULL: not told */
     void *user;
 } vmbi_disk_save_options;

@@ -17,7 +17,7 @@
 
 enum {
     DEFAULT_THREADS = 2,
-    DEFAULT_MEMORY = 12 * 1024 * 1024,
+    DEFAULT_MEMORY = 8 * 1024 * 1024,
     WINDOW_CHUNKS = 4096,       /* whose extents are asked for at a time */
     LOOK_CHUNKS = 256,          /* between two looks at cancellation when nothing is read */
     MAX_CHUNKS = 1900 * 1000,   /* a tree's JSON has 67 bytes for each, and must be one blob */
@@ -47,6 +47,7 @@ typedef struct saver {
     vmbi_repo_id zero_id;
     bool zero_saved;
     vmbi_disk_window window;
+    bool refined; /* the window's holes are known, too */
     vmbi_disk_save_stats stats;
 } saver;
 
@@ -182,7 +183,8 @@ static vmb_code choose_chunks(saver *s, vmb_error **err)
 
 static vmb_code take_buffer(saver *s, vmb_error **err)
 {
-    if (s->buffer == NULL) {
+    if (s->buffer == NULL) { /* it counts from now on: who waited first needs no third one */
+        vmbi_pool_wait_room(&s->pool, s->chunk);
         s->buffer = vmbi_pool_spare(&s->pool);
     }
     if (s->buffer == NULL) {
@@ -279,6 +281,10 @@ static vmb_code read_chunk(saver *s, size_t i, uint64_t from, uint64_t to, vmb_e
 {
     bool zero = false;
     vmb_code rc = vmbi_limits_check(&s->job->limits, err, "back up a disk");
+    if (rc == VMB_OK && s->since != NULL && !s->refined) {
+        rc = vmbi_disk_window_refine(&s->window, s->source, s->job, err);
+        s->refined = true;
+    }
     if (rc == VMB_OK) {
         rc = take_buffer(s, err);
     }
@@ -327,6 +333,7 @@ static vmb_code ask(saver *s, uint64_t from, uint64_t to, vmb_error **err)
 {
     vmb_error *why = NULL;
     vmb_code rc = vmbi_disk_window_ask(&s->window, s->source, s->job, from, to, s->since, &why);
+    s->refined = false;
     if (rc == VMB_E_NOT_FOUND && s->since != NULL) {
         note(s, "everything is read: the source does not know the parent's state",
              vmb_error_message(why));
@@ -396,8 +403,7 @@ static vmb_code open_pool(saver *s, vmb_error **err)
 {
     const vmbi_disk_save_options *o = s->options;
     size_t memory = o->memory_bytes != 0 ? o->memory_bytes : DEFAULT_MEMORY;
-    /* one chunk is in the reader's hands */
-    size_t flight = memory > 2 * (size_t)s->chunk ? memory - s->chunk : s->chunk;
+    size_t flight = memory > 2 * (size_t)s->chunk ? memory : 2 * (size_t)s->chunk;
     vmb_code rc = vmbi_pool_init(&s->pool, s->repo, o->threads != 0 ? o->threads : DEFAULT_THREADS,
                                  flight, err);
     s->pool_open = rc == VMB_OK;

@@ -102,6 +102,47 @@ vmb_code vmbi_disk_window_ask(vmbi_disk_window *w, const vmb_blocks_provider *so
     return rc;
 }
 
+/* *out: what both have. */
+static vmb_code intersect(const vmbi_disk_ranges *a, const vmbi_disk_ranges *b,
+                          vmbi_disk_ranges *out, vmb_error **err)
+{
+    size_t i = 0;
+    size_t k = 0;
+    vmb_code rc = VMB_OK;
+    while (i < a->n && k < b->n && rc == VMB_OK) {
+        const vmbi_disk_range *x = &a->v[i];
+        const vmbi_disk_range *y = &b->v[k];
+        uint64_t from = x->from > y->from ? x->from : y->from;
+        uint64_t to = x->to < y->to ? x->to : y->to;
+        rc = add(out, from, to, err); /* nothing when they do not meet */
+        if (x->to <= y->to) {
+            i++;
+        } else {
+            k++;
+        }
+    }
+    return rc;
+}
+
+vmb_code vmbi_disk_window_refine(vmbi_disk_window *w, const vmb_blocks_provider *source,
+                                 vmb_job *job, vmb_error **err)
+{
+    vmbi_disk_window holes = {0};
+    vmbi_disk_ranges both = {0};
+    vmb_code rc = vmbi_disk_window_ask(&holes, source, job, w->from, w->to, NULL, err);
+    if (rc == VMB_OK) {
+        rc = intersect(&w->nonzero, &holes.nonzero, &both, err);
+    }
+    if (rc == VMB_OK) {
+        vmbi_free(w->nonzero.v);
+        w->nonzero = both;
+        both = (vmbi_disk_ranges){0};
+    }
+    vmbi_free(both.v);
+    vmbi_disk_window_free(&holes);
+    return rc;
+}
+
 void vmbi_disk_window_free(vmbi_disk_window *w)
 {
     vmbi_free(w->nonzero.v);

@@ -31,6 +31,10 @@ typedef struct vmbi_disk_window {
 /* Asks the source. since NULL: nothing is unchanged. VMB_E_NOT_FOUND: it does not know since. */
 vmb_code vmbi_disk_window_ask(vmbi_disk_window *w, const vmb_blocks_provider *source, vmb_job *job,
                               uint64_t from, uint64_t to, const char *since, vmb_error **err);
+/* After a question with since: what is unchanged may be a hole all the same, which a chunk that has
+ * changed in part need not read. Asks for the holes of the same window. */
+vmb_code vmbi_disk_window_refine(vmbi_disk_window *w, const vmb_blocks_provider *source,
+                                 vmb_job *job, vmb_error **err);
 void vmbi_disk_window_free(vmbi_disk_window *w);
 
 /* The first range that has something at or behind `from`, NULL when there is none. from must not

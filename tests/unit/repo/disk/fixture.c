@@ -53,12 +53,15 @@ static vmb_code disk_extents(void *user, vmb_job *job, int64_t offset, int64_t l
     fake_disk *d = user;
     vmb_code rc = VMB_OK;
     (void)job;
-    (void)snprintf(d->asked, sizeof(d->asked), "%s", since != NULL ? since : "-");
+    const bool plain = since == NULL && d->holes != NULL;
+    const extent *list = plain ? d->holes : d->extents;
+    const size_t n = plain ? d->n_holes : d->n_extents, have = strlen(d->asked);
+    (void)snprintf(d->asked + have, sizeof(d->asked) - have, " %s", since != NULL ? since : "-");
     if (since != NULL && (d->known_state == NULL || strcmp(since, d->known_state) != 0)) {
         return vmbi_fail(err, VMB_E_NOT_FOUND, "state %s is gone", since);
     }
-    for (size_t i = 0; i < d->n_extents && rc == VMB_OK; i++) {
-        extent e = d->extents[i];
+    for (size_t i = 0; i < n && rc == VMB_OK; i++) {
+        extent e = list[i];
         int64_t from = e.offset < offset ? offset : e.offset;
         int64_t to = e.offset + e.length < offset + length ? e.offset + e.length : offset + length;
         if (from < to) {
@@ -304,6 +307,7 @@ vmbi_disk_save_stats save_disk(world *w, fake_disk *d, const char *parent,
     vmbi_repo_stats before, after;
     vmb_error *err = NULL;
     d->bytes_read = 0;
+    d->asked[0] = '\0';
     vmbi_repo_get_stats(w->repo, &before);
     vmb_code rc = vmbi_disk_save(w->repo, fake_disk_table(d), &o, &w->job, id, &stats, &err);
     if (rc != VMB_OK) {

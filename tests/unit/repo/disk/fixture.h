@@ -28,13 +28,15 @@ typedef struct fake_disk {
     /* as a source */
     const extent *extents; /* NULL: the table has no such function */
     size_t n_extents;
+    const extent *holes; /* what is told without since; NULL: the same */
+    size_t n_holes;
     const char *state;       /* NULL: no such function */
     const char *known_state; /* the one that extents knows; others are VMB_E_NOT_FOUND */
     int64_t fail_at;         /* reads and writes that touch this byte fail; -1: none */
     vmbi_cancel *cancel_at_read;
     uint64_t bytes_read;
     uint64_t reads;
-    char asked[64]; /* the since of the last question */
+    char asked[64]; /* the since of every question, since the last save_disk */
     /* as a target */
     bool can_resize, can_zero, deaf; /* deaf: writes are lost */
     uint64_t bytes_written, bytes_zeroed, flushes;

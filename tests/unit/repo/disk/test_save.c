@@ -96,7 +96,7 @@ static void save_first(world *w, fake_disk *d, size_t size, char id[VMBI_REPO_HE
     d->n_extents = 1;
     d->state = "s1";
     (void)save_disk(w, d, NULL, id);
-    assert_string_equal(d->asked, "-");
+    assert_string_equal(d->asked, " -");
     d->state = "s2";
     d->known_state = "s1";
 }
@@ -118,7 +118,7 @@ static void unchanged_chunks_are_taken_from_the_parent(void **state)
     d.n_extents = 3;
     d.fail_at = 3; /* nobody looks there */
     vmbi_disk_save_stats s = save_disk(w, &d, first, id);
-    assert_string_equal(d.asked, "s1");
+    assert_string_equal(d.asked, " s1 -"); /* the holes around what has changed */
     assert_true(s.parent_used);
     assert_int_equal(s.bytes_read, CHUNK); /* all of the chunk that changed in part */
     assert_int_equal(s.bytes_unchanged, 19 * CHUNK);
@@ -163,6 +163,37 @@ static void resize(fake_disk *d, size_t size, uint32_t seed)
     }
 }
 
+static void holes_around_changes_are_not_read(void **state)
+{
+    static const extent holes[] = {
+        {7 * CHUNK + 50, CHUNK - 50, VMB_EXTENT_ZERO},
+        {15 * CHUNK, 100, VMB_EXTENT_ZERO},
+    };
+    static const extent changed[] = {
+        {0, 7 * CHUNK, VMB_EXTENT_UNCHANGED},
+        {7 * CHUNK, 100, VMB_EXTENT_DATA},
+        {7 * CHUNK + 100, 5 * CHUNK, VMB_EXTENT_UNCHANGED},
+        {15 * CHUNK, 4 * CHUNK, VMB_EXTENT_UNCHANGED},
+        {19 * CHUNK + 10, 10, VMB_EXTENT_ZERO},
+    };
+    world *w = *state;
+    char first[VMBI_REPO_HEX_SIZE], id[VMBI_REPO_HEX_SIZE];
+    fake_disk d;
+    save_first(w, &d, 20 * CHUNK, first);
+    memset(d.data + 7 * CHUNK + 50, 0, CHUNK - 50);
+    memset(d.data + 19 * CHUNK + 10, 0, 10);
+    d.extents = changed;
+    d.n_extents = 5;
+    d.holes = holes;
+    d.n_holes = 2;
+    vmbi_disk_save_stats s = save_disk(w, &d, first, id);
+    assert_string_equal(d.asked, " s1 -");
+    /* of chunk 7 the start; chunks 12 to 14, of which nothing was told; chunk 19 in full */
+    assert_int_equal(s.bytes_read, 50 + 3 * CHUNK + CHUNK);
+    check_content(w, id, &d);
+    fake_disk_free(&d);
+}
+
 /* The source calls everything unchanged, also what was not there before. */
 static void disk_that_grew_is_read_at_its_end(void **state)
 {
@@ -205,7 +236,7 @@ static void state_that_is_forgotten_reads_everything(void **state)
     d.n_extents = 3;
     d.known_state = "another";
     vmbi_disk_save_stats s = save_disk(w, &d, first, id);
-    assert_string_equal(d.asked, "-");
+    assert_string_equal(d.asked, " s1 -");
     assert_false(s.parent_used);
     assert_int_equal(s.bytes_read, d.size); /* without since nothing counts as unchanged */
     assert_int_equal(w->data_new, 0); /* the tree of the parent is the tree of this one */
@@ -535,6 +566,7 @@ int main(void)
         T(holes_are_not_read),
         T(unchanged_chunks_are_taken_from_the_parent),
         T(zeros_since_the_parent_are_zeros),
+        T(holes_around_changes_are_not_read),
         T(disk_that_grew_is_read_at_its_end),
         T(disk_that_shrank_is_read_at_its_end),
         T(state_that_is_forgotten_reads_everything),
