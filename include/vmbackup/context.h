@@ -90,7 +90,10 @@ VMB_API vmb_code vmb_ctx_add_action_provider(vmb_ctx *ctx, const vmb_action_prov
 /**
  * Adds a storage location from a BackupStorageLocation resource (velero.io/v1) in YAML or JSON.
  * spec.provider chooses the store: "aws" or "velero.io/aws" (S3 with signature V4),
- * "vmbackup.io/libs3" (S3 through libs3), "vmbackup.io/dir" (config.path: a folder).
+ * "vmbackup.io/libs3" (S3 through libs3), "vmbackup.io/dir" (config.path: a folder). The sizes
+ * partSize, maxParts, partsInFlight and maxTries of S3 stores may stand in config, or, beside a
+ * Velero that refuses unknown keys there, as annotations vmbackup.io/part-size, max-parts,
+ * parts-in-flight and max-tries.
  * @return VMB_OK, VMB_E_ARG, VMB_E_PARSE, VMB_E_INVALID, VMB_E_EXISTS, VMB_E_STATE
  */
 VMB_API vmb_code vmb_ctx_add_location(vmb_ctx *ctx, const char *doc, size_t len, vmb_error **err);
@@ -105,7 +108,9 @@ VMB_API vmb_code vmb_ctx_add_store_provider(vmb_ctx *ctx, const char *location, 
                                             vmb_error **err);
 /**
  * Adds every BackupStorageLocation of the setting "namespace" that the cluster holds, with the
- * credentials of the Secrets that they name. Locations of a name known already are left out.
+ * credentials of the Secrets that they name. Locations of a name known already are left out. One
+ * that cannot be set up (a missing Secret, a setting that is wrong) is added nevertheless: it is
+ * described as Unavailable, and every use of it tells why.
  * @param count receives how many were added; may be NULL
  */
 VMB_API vmb_code vmb_ctx_load_locations(vmb_ctx *ctx, size_t *count, vmb_error **err);

@@ -9,8 +9,11 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/job.h"
+#include "base/strs.h"
 #include "codec/digest.h"
+#include "codec/duration.h"
 #include "codec/yaml.h"
+#include "core/badstore.h"
 #include "core/catalog.h"
 #include "core/cluster.h"
 #include "core/context.h"
@@ -82,14 +85,49 @@ static vmb_code read_secrets(vmb_ctx *ctx, const vmbi_location *l, char **creden
     return rc != VMB_OK ? vmbi_wrap(err, rc, "location %s", l->name) : VMB_OK;
 }
 
-static vmbi_json *store_settings(const vmbi_location *l, const char *credentials,
-                                 const char *ca_cert)
+/* Numbers of our own that a location may set: in config, or, where a Velero reads the same location
+ * and would refuse unknown keys, as annotations. */
+static bool set_number(const vmbi_location *l, const vmbi_json *tree, const char *key,
+                       const char *annotation, vmbi_json *config, vmbi_json *settings)
 {
+    const char *text = vmbi_json_get_str(config, key);
+    int64_t n = 0;
+    if (text == NULL) {
+        text = vmbi_json_get_str(vmbi_json_path(tree, "metadata.annotations"), annotation);
+    }
+    if (text == NULL || !vmbi_location_is_s3(l)) {
+        return true;
+    }
+    bool ok = vmbi_quantity_parse(text, &n)
+                  ? vmbi_json_set_int(settings, key, n)
+                  : vmbi_json_set_str(settings, key, text); /* the store tells what is wrong */
+    vmbi_json_del(config, key);
+    return ok;
+}
+
+static vmbi_json *store_settings(const vmbi_location *l, const vmbi_json *tree,
+                                 const char *credentials, const char *ca_cert)
+{
+    static const struct {
+        const char *key;
+        const char *annotation;
+    } numbers[] = {
+        {"partSize", "vmbackup.io/part-size"},
+        {"maxParts", "vmbackup.io/max-parts"},
+        {"partsInFlight", "vmbackup.io/parts-in-flight"},
+        {"maxTries", "vmbackup.io/max-tries"},
+    };
     vmbi_json *s = vmbi_json_object();
-    bool ok = s != NULL && vmbi_json_set(s, "config", vmbi_json_copy(l->config));
+    vmbi_json *config = vmbi_json_copy(l->config);
+    bool ok = s != NULL && config != NULL;
+    for (size_t i = 0; i < VMBI_ARRAY_LEN(numbers) && ok; i++) {
+        ok = set_number(l, tree, numbers[i].key, numbers[i].annotation, config, s);
+    }
+    ok = ok && vmbi_json_set(s, "config", vmbi_json_ref(config));
     ok = ok && (l->bucket[0] == '\0' || vmbi_json_set_str(s, "bucket", l->bucket));
     ok = ok && (credentials == NULL || vmbi_json_set_str(s, "credentials", credentials));
     ok = ok && (ca_cert == NULL || ca_cert[0] == '\0' || vmbi_json_set_str(s, "caCert", ca_cert));
+    vmbi_json_free(config);
     if (!ok) {
         vmbi_json_free(s);
         s = NULL;
@@ -131,7 +169,7 @@ vmb_code vmbi_location_add(vmb_ctx *ctx, vmbi_json *tree, const char *source, vm
     }
     rc = read_secrets(ctx, &l, &credentials, &ca_cert, err);
     if (rc == VMB_OK) {
-        settings = store_settings(&l, credentials, ca_cert != NULL ? ca_cert : l.ca_cert);
+        settings = store_settings(&l, tree, credentials, ca_cert != NULL ? ca_cert : l.ca_cert);
         rc = settings != NULL ? VMB_OK : vmbi_fail_nomem(err);
     }
     if (rc == VMB_OK) {
@@ -181,6 +219,36 @@ static bool known(const vmb_ctx *ctx, const char *name)
     return false;
 }
 
+/* A location that cannot be used is listed as Unavailable; the others are not its concern. */
+static vmb_code add_unusable(vmb_ctx *ctx, vmbi_json *tree, const vmb_error *why, vmb_error **err)
+{
+    const char *name = vmbi_json_path_str(tree, "metadata.name");
+    const char *prefix = vmbi_json_path_str(tree, "spec.objectStorage.prefix");
+    const char *mode = vmbi_json_path_str(tree, "spec.accessMode");
+    vmb_store_provider store;
+    vmb_code rc = vmbi_badstore_new(vmb_error_code(why), vmb_error_message(why), &store, err);
+    if (rc == VMB_OK) {
+        rc = vmbi_ctx_add_store(ctx, name, prefix != NULL ? prefix : "",
+                                vmbi_json_bool(vmbi_json_path(tree, "spec.default"), false),
+                                vmbi_streq(mode, "ReadOnly"), tree, &store, err);
+    }
+    return rc;
+}
+
+static vmb_code add_loaded(vmb_ctx *ctx, vmbi_json *tree, vmb_error **err)
+{
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_location_add(ctx, tree, "storage location of the cluster", &why);
+    bool general = rc == VMB_E_NOMEM || rc == VMB_E_CANCELLED || rc == VMB_E_LIMIT;
+    if (rc == VMB_OK || general || vmbi_json_path_str(tree, "metadata.name") == NULL) {
+        vmbi_error_move(err, &why);
+        return rc;
+    }
+    rc = add_unusable(ctx, tree, why, err);
+    vmb_error_free(why);
+    return rc;
+}
+
 vmb_code vmb_ctx_load_locations(vmb_ctx *ctx, size_t *count, vmb_error **err)
 {
     if (ctx == NULL) {
@@ -213,7 +281,7 @@ vmb_code vmb_ctx_load_locations(vmb_ctx *ctx, size_t *count, vmb_error **err)
             !vmbi_json_set_str(tree, "kind", "BackupStorageLocation")) {
             rc = vmbi_fail_nomem(err);
         } else {
-            rc = vmbi_location_add(ctx, tree, "storage location of the cluster", err);
+            rc = add_loaded(ctx, tree, err);
         }
         added += rc == VMB_OK ? 1 : 0;
     }

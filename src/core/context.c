@@ -491,14 +491,25 @@ vmb_code vmbi_ctx_add_store(vmb_ctx *ctx, const char *name, const char *prefix, 
     return VMB_OK;
 }
 
+/* Of several defaults the one made last counts, as with Velero; without times the first one. */
+static bool is_newer(const vmbi_store_location *l, const vmbi_store_location *than)
+{
+    static const char field[] = "metadata.creationTimestamp";
+    const char *one = vmbi_json_path_str(l->resource, field);
+    const char *other = than != NULL ? vmbi_json_path_str(than->resource, field) : NULL;
+    return than == NULL || (one != NULL && (other == NULL || strcmp(one, other) > 0));
+}
+
 const vmbi_store_location *vmbi_ctx_location(const vmb_ctx *ctx, const char *name, vmb_error **err)
 {
     const vmbi_store_location *found = NULL;
     if (name != NULL && name[0] != '\0') {
         found = find_location(ctx, name);
     } else {
-        for (size_t i = 0; i < ctx->n_locations && found == NULL; i++) {
-            found = ctx->locations[i].is_default ? &ctx->locations[i] : NULL;
+        for (size_t i = 0; i < ctx->n_locations; i++) {
+            found = ctx->locations[i].is_default && is_newer(&ctx->locations[i], found)
+                        ? &ctx->locations[i]
+                        : found;
         }
         found = found != NULL ? found : find_location(ctx, "default");
         if (found == NULL && ctx->n_locations == 1) {
