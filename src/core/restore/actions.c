@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "codec/digest.h"
+#include "core/restore/hooks.h"
 
 /* Removes the elements of a list whose string at `field` starts with prefix. */
 static void drop_prefixed(vmbi_json *list, const char *field, const char *prefix)
@@ -64,7 +65,10 @@ static vmb_code action_pod(vmbi_restore *r, vmbi_ritem *item, vmb_error **err)
         }
     }
     vmbi_buf_free(&prefix);
-    return rc;
+    /* what waited in a former restore waits no more */
+    drop_prefixed(vmbi_json_get(spec, "initContainers"), "name", "restore-wait");
+    drop_prefixed(vmbi_json_get(spec, "initContainers"), "name", "restic-wait");
+    return rc == VMB_OK ? vmbi_restore_init_hooks(r, item, err) : rc;
 }
 
 static vmb_code action_job(vmbi_restore *r, vmbi_ritem *item, vmb_error **err)

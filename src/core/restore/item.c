@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "core/restore/hooks.h"
 
 enum { ID_SIZE = 1024 };
 
@@ -290,12 +291,37 @@ static const vmbi_restored *create(vmbi_restore *r, vmbi_ritem *item)
         if (strcmp(item->group_resource, crds) == 0) {
             wait_definition(r, item, &t);
         }
+        if (strcmp(item->group_resource, pods) == 0 &&
+            vmbi_restore_note_pod(r, item, &why) != VMB_OK &&
+            !vmbi_restore_is_over(r, vmb_error_code(why), &why)) {
+            vmbi_restore_error(r, item->target, why, "hooks of pod %s", item->name);
+        }
     }
     vmb_error_free(why);
     return what;
 }
 
 /* ---- preparing ----------------------------------------------------------------------------- */
+
+/* Rules that fail are errors of the restore; the object is restored without them. */
+static void modify(vmbi_restore *r, vmbi_ritem *item)
+{
+    vmbi_strs problems = {0};
+    vmb_error *why = NULL;
+    if (r->modifiers == NULL) {
+        return;
+    }
+    vmb_code rc = vmbi_modifiers_apply(r->modifiers, item->group_resource, &item->obj, &problems,
+                                       &why);
+    if (rc != VMB_OK) {
+        vmbi_restore_break(r, rc, &why);
+    }
+    for (size_t i = 0; i < problems.n; i++) {
+        vmbi_restore_error(r, item->target, NULL, "%s", problems.v[i]);
+    }
+    vmbi_strs_free(&problems);
+    vmb_error_free(why);
+}
 
 /* Everything between the object of the backup and the one to create. */
 static const vmbi_restored *prepare_and_create(vmbi_restore *r, vmbi_ritem *item)
@@ -327,6 +353,7 @@ static const vmbi_restored *prepare_and_create(vmbi_restore *r, vmbi_ritem *item
         vmbi_restore_break(r, VMB_E_NOMEM, NULL);
         return &vmbi_restored_failed;
     }
+    modify(r, item);
     return create(r, item);
 }
 

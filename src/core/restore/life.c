@@ -11,6 +11,7 @@
 #include "codec/digest.h"
 #include "core/backup.h"
 #include "core/catalog.h"
+#include "core/restore/hooks.h"
 #include "model/labelname.h"
 #include "model/restore.h"
 
@@ -190,7 +191,8 @@ static vmb_code open_restore(vmb_run *run, vmbi_restore *r, vmb_error **err)
     ok = ok && (vmbi_json_get_str(meta, "creationTimestamp") != NULL ||
                 vmbi_json_set_str(meta, "creationTimestamp", now));
     r->volumes = vmbi_json_array();
-    if (!ok || r->volumes == NULL) {
+    r->hook_pods = vmbi_json_array();
+    if (!ok || r->volumes == NULL || r->hook_pods == NULL) {
         return vmbi_fail_nomem(err);
     }
     r->spec = vmbi_json_get(r->resource, "spec");
@@ -231,6 +233,43 @@ static vmb_code connect_cluster(vmbi_restore *r, vmb_error **err)
     return rc;
 }
 
+/* The rules of spec.resourceModifier: a ConfigMap with one value in the namespace of Velero. */
+static vmb_code read_modifiers(vmbi_restore *r, vmbi_problems *problems, vmb_error **err)
+{
+    const char *name = vmbi_json_path_str(r->spec, "resourceModifier.name");
+    vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
+    vmbi_json *map = NULL;
+    vmb_error *why = NULL;
+    if (name == NULL) {
+        return VMB_OK;
+    }
+    vmb_code rc = vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "configmaps",
+                                   r->ctx->settings.ns, name, &text, &why);
+    if (rc == VMB_OK) {
+        rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, &map, &why);
+    }
+    void *it = vmbi_json_iter(vmbi_json_get(map, "data"));
+    if (rc == VMB_OK && vmbi_json_len(vmbi_json_get(map, "data")) != 1) {
+        rc = vmbi_fail(&why, VMB_E_INVALID, "the ConfigMap must have exactly one value");
+    }
+    if (rc == VMB_OK) {
+        const vmbi_json *v = vmbi_json_iter_value(it);
+        rc = vmbi_modifiers_parse(vmbi_json_is_string(v) ? vmbi_json_str(v) : "",
+                                  vmbi_json_str_len(v), name, &r->modifiers, &why);
+    }
+    if (rc == VMB_E_NOT_FOUND || rc == VMB_E_INVALID) {
+        vmbi_problems_add(problems, true, "spec.resourceModifier", NULL,
+                          "resource modifiers of the ConfigMap %s/%s: %s", r->ctx->settings.ns,
+                          name, vmb_error_message(why));
+        vmb_error_free(vmbi_steal(&why));
+        rc = VMB_OK;
+    }
+    vmbi_json_free(map);
+    vmbi_buf_free(&text);
+    vmbi_error_move(err, &why);
+    return rc;
+}
+
 /* Collects what is wrong with the restore. A failure is another matter: the store or the cluster
  * could not be asked. */
 static vmb_code validate(vmb_run *run, vmbi_restore *r, vmbi_problems *problems, vmb_error **err)
@@ -253,6 +292,9 @@ static vmb_code validate(vmb_run *run, vmbi_restore *r, vmbi_problems *problems,
         vmbi_label_valid_name(r->backup_name, r->backup_label);
         vmbi_label_valid_name(r->name, r->restore_label);
         rc = connect_cluster(r, &why);
+    }
+    if (rc == VMB_OK) {
+        rc = read_modifiers(r, problems, &why);
     }
     if (rc == VMB_OK && r->store.location->read_only) {
         vmbi_restore_info(r, NULL, "location %s is read-only: no files of the restore are stored",
@@ -293,6 +335,11 @@ static vmb_code set_status(vmbi_restore *r, const char *phase, const char *failu
              vmbi_json_set(s, "progress", vmbi_json_ref(progress));
     }
     vmbi_json_free(progress);
+    if (ok && r->hooks_attempted > 0) {
+        vmbi_json *hooks = vmbi_json_ensure_object(s, "hookStatus");
+        ok = hooks != NULL && vmbi_json_set_int(hooks, "hooksAttempted", r->hooks_attempted) &&
+             set_count(hooks, "hooksFailed", r->hooks_failed);
+    }
     ok = ok && (failure == NULL || vmbi_json_set_str(s, "failureReason", failure));
     ok = ok && set_count(s, "warnings", r->log.warnings) && set_count(s, "errors", r->log.errors);
     if (!ok) {
@@ -354,6 +401,7 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
     }
     if (rc == VMB_OK) {
         vmbi_run_set_phase(run, r->log.errors > 0 ? "FinalizingPartiallyFailed" : "Finalizing");
+        vmbi_restore_run_hooks(r);
         vmbi_restore_patch_volumes(r);
         rc = vmbi_limits_check(&r->job.limits, err, "restore");
     }
@@ -453,6 +501,8 @@ static void close_restore(vmbi_restore *r)
     vmbi_map_free(&r->namespaces);
     vmbi_strs_free(&r->order);
     vmbi_json_free(r->volumes);
+    vmbi_json_free(r->hook_pods);
+    vmbi_modifiers_free(r->modifiers);
     vmbi_json_free(r->volume_info);
     vmbi_json_free(r->pod_volumes);
     vmbi_json_free(r->backup);

@@ -12,6 +12,7 @@
 #include "core/restore/index.h"
 #include "core/run.h"
 #include "core/runlog.h"
+#include "model/modifiers.h"
 #include "model/restore_filter.h"
 
 enum {
@@ -62,6 +63,11 @@ typedef struct vmbi_restore {
 
     pthread_mutex_t ns_lock; /* held while a namespace is made */
     vmbi_map namespaces;     /* targets that exist; ns_lock */
+
+    vmbi_json *hook_pods;    /* array of {namespace, name, hooks, next}: pods with commands to run */
+    int64_t hooks_attempted; /* these two: of the thread that runs hooks */
+    int64_t hooks_failed;
+    vmbi_modifiers *modifiers; /* NULL: none; read only */
 
     vmbi_json *volume_info;  /* {pv name: entry of the backup's volumeinfo}; read only */
     vmbi_json *pod_volumes;  /* array of the backup's PodVolumeBackups; read only, NULL none */
