@@ -95,11 +95,14 @@ static int unknown_command(const char *word)
 /* Does the flag take the next word as its value? Only flags of all commands stand before one. */
 static bool takes_value(const char *word)
 {
-    for (const struct cli_option *o = cli_repo_options; o->name; o++) {
-        if (o->kind != CLI_BOOL &&
-            ((word[1] == '-' && !strcmp(word + 2, o->name)) ||
-             (word[1] != '-' && word[1] == o->letter && o->letter && !word[2]))) {
-            return true;
+    const struct cli_option *const all[] = {cli_repo_options, cli_common_options};
+
+    for (size_t t = 0; t < 2; t++) {
+        for (const struct cli_option *o = all[t]; o->name; o++) {
+            if ((word[1] == '-' && !strcmp(word + 2, o->name)) ||
+                (word[1] != '-' && word[1] == o->letter && o->letter && !word[2])) {
+                return o->kind != CLI_BOOL;
+            }
         }
     }
     return false;

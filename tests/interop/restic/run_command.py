@@ -48,6 +48,12 @@ class Repo:
         self.env = env
 
 
+def locks(repo):
+    """Lock files of a repository in a folder; empty folders come and go."""
+    folder = os.path.join(repo.name, "locks")
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
 class Bench:
     def __init__(self, build, folder):
         self.program = os.path.join(build, "examples", "vmbackup", "vmbackup")
@@ -217,7 +223,7 @@ def test_disk_file(b):
     repo, disk = b.new(), b.disk("vm.img")
     b.ours(repo, "init")
     v = b.json(repo, "backup", "--disk", disk)
-    want(v["total_bytes_processed"] == 24 << 20 and v["bytesZero"] >= 18 << 20, str(v))
+    want(v["total_bytes_processed"] == 24 << 20 and v["bytesRead"] <= 12 << 20, str(v))
     again = b.json(repo, "backup", "--disk", disk)
     want(again["data_added_packed"] < 10000 and again["parent"] in ("", v["snapshot_id"]), str(again))
     out = os.path.join(b.folder, "out.img")
@@ -373,7 +379,7 @@ def test_locks(b):
                               stderr=subprocess.DEVNULL, env=b.env(repo, PASSWORD))
     try:
         until = time.monotonic() + 20
-        while not os.listdir(os.path.join(repo.name, "locks")) and time.monotonic() < until:
+        while not locks(repo) and time.monotonic() < until:
             time.sleep(0.05)
         b.ours(repo, "snapshots")  # shared beside shared
         done = b.ours(repo, "prune", code=11)
@@ -387,7 +393,7 @@ def test_locks(b):
         holder.wait(20)
     want("removed 1" in b.ours(repo, "unlock").stdout, "the dead one's lock")
     b.ours(repo, "prune")
-    want(os.listdir(os.path.join(repo.name, "locks")) == [], "a lock is left")
+    want(not locks(repo), "a lock is left")
     row("repositories", "folder: locks", "each respects the other's")
 
 
@@ -414,13 +420,13 @@ def test_interrupt(b):
                               env=b.env(repo, PASSWORD), stdout=subprocess.DEVNULL,
                               stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 20
-    while not os.listdir(os.path.join(repo.name, "locks")) and time.monotonic() < until:
+    while not locks(repo) and time.monotonic() < until:
         time.sleep(0.01)
     writer.send_signal(signal.SIGINT)
     text = writer.communicate(timeout=30)[1]
     os.remove(os.path.join(b.source, "big"))
     want(writer.returncode == 130, "exit %d: %s" % (writer.returncode, text))
-    want(os.listdir(os.path.join(repo.name, "locks")) == [], "the lock is still there")
+    want(not locks(repo), "the lock is still there")
     b.restic(repo, "check")
     want(b.json(repo, "snapshots") == [], "a snapshot of half a backup")
 
@@ -475,8 +481,8 @@ def test_location_of_velero(b):
         return b.run([b.program, "repo", *args, *where], repo, PASSWORD, code, cwd=b.folder)
     run("init")
     run("backup", b.source)
-    want(os.path.exists(repo.name + "/velero/restic/shop/config"), "the prefix")
-    b.restic(Repo(repo.name + "/velero/restic/shop"), "check", "--read-data")
+    want(os.path.exists(repo.name + "/x/velero/restic/shop/config"), "the prefix")
+    b.restic(Repo(repo.name + "/x/velero/restic/shop"), "check", "--read-data")
     want("exclude each other" in run("snapshots", "-r", "x", code=2).stderr, "both places")
     named = b.run([b.program, "repo", "--location-file", file, "--location", "none", "snapshots"],
                   repo, PASSWORD, 1)
@@ -495,6 +501,7 @@ def test_mistakes(b):
     error = json.loads(b.ours(repo, "snapshots", "--json", password="wrong", code=12).stderr)
     want(error["message_type"] == "exit_error" and error["code"] == 12, str(error))
     want(b.restic(repo, "snapshots", password="wrong", code=None).returncode != 0, "restic too")
+    disk = b.disk("vm.img")
     for args, words in [
             (["snapshot"], 'did you mean "repo snapshots"'),
             (["backup"], "nothing to save"),
@@ -503,7 +510,7 @@ def test_mistakes(b):
             (["backup", b.source, "--pack-size", "x"], "whole number"),
             (["backup", b.source, "--exclude-larger-than", "10X"], "10M"),
             (["backup", b.source, "--time", "yesterday"], "2026-05-20"),
-            (["backup", "--disk", b.source, "--chunk-size", "3M"], "power of two"),
+            (["backup", "--disk", disk, "--chunk-size", "3M"], "power of two"),
             (["backup", b.source, "--retry-lock", "soon"], "Go duration"),
             (["restore", "latest"], "--target"),
             (["restore", "latest", "-t", "x", "--disk", "y"], "either"),
