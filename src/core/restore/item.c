@@ -292,7 +292,8 @@ static const vmbi_restored *create(vmbi_restore *r, vmbi_ritem *item)
             wait_definition(r, item, &t);
         }
         if (strcmp(item->group_resource, pods) == 0 &&
-            vmbi_restore_note_pod(r, item, &why) != VMB_OK &&
+            (vmbi_restore_note_pod(r, item, &why) != VMB_OK ||
+             vmbi_restore_note_volumes(r, item, &why) != VMB_OK) &&
             !vmbi_restore_is_over(r, vmb_error_code(why), &why)) {
             vmbi_restore_error(r, item->target, why, "hooks of pod %s", item->name);
         }

@@ -192,7 +192,8 @@ static vmb_code open_restore(vmb_run *run, vmbi_restore *r, vmb_error **err)
                 vmbi_json_set_str(meta, "creationTimestamp", now));
     r->volumes = vmbi_json_array();
     r->hook_pods = vmbi_json_array();
-    if (!ok || r->volumes == NULL || r->hook_pods == NULL) {
+    r->volume_pods = vmbi_json_array();
+    if (!ok || r->volumes == NULL || r->hook_pods == NULL || r->volume_pods == NULL) {
         return vmbi_fail_nomem(err);
     }
     r->spec = vmbi_json_get(r->resource, "spec");
@@ -401,6 +402,7 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
     }
     if (rc == VMB_OK) {
         vmbi_run_set_phase(run, r->log.errors > 0 ? "FinalizingPartiallyFailed" : "Finalizing");
+        vmbi_restore_pod_volumes(r);
         vmbi_restore_run_hooks(r);
         vmbi_restore_patch_volumes(r);
         rc = vmbi_limits_check(&r->job.limits, err, "restore");
@@ -502,6 +504,7 @@ static void close_restore(vmbi_restore *r)
     vmbi_strs_free(&r->order);
     vmbi_json_free(r->volumes);
     vmbi_json_free(r->hook_pods);
+    vmbi_json_free(r->volume_pods);
     vmbi_modifiers_free(r->modifiers);
     vmbi_json_free(r->volume_info);
     vmbi_json_free(r->pod_volumes);

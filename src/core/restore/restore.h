@@ -64,6 +64,7 @@ typedef struct vmbi_restore {
     pthread_mutex_t ns_lock; /* held while a namespace is made */
     vmbi_map namespaces;     /* targets that exist; ns_lock */
 
+    vmbi_json *volume_pods;  /* array of {namespace, name, source…}: pods whose volumes were saved */
     vmbi_json *hook_pods;    /* array of {namespace, name, hooks, next}: pods with commands to run */
     int64_t hooks_attempted; /* these two: of the thread that runs hooks */
     int64_t hooks_failed;
