@@ -31,6 +31,7 @@ const struct cli_option cli_restore_options[] = {
     {"parallel-files-download", 0, CLI_STRING, "N", "files that are downloaded at a time"},
     {"labels", 0, CLI_LIST, "K=V,...", "labels of the restore"},
     {"annotations", 0, CLI_LIST, "K=V,...", "annotations of the restore"},
+    CLI_FS_OPTIONS,
     {"client-qps", 0, CLI_STRING, "N",
      "requests a second; default 0: as many as the server takes"},
     {"client-burst", 0, CLI_STRING, "N", "requests at once with --client-qps"},

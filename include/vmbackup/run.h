@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file run.h
- * @brief One execution of a backup.
+ * @brief One execution of a backup or a restore.
  *
  * A run is driven by one thread at a time; vmb_run_cancel() may be called from any.
  */
@@ -15,13 +15,15 @@ extern "C" {
 #endif
 
 /**
- * Prepares a backup. Freezes the context, copies the spec.
+ * Prepares a backup or, when the spec's kind is Restore, a restore. Freezes the context, copies the
+ * spec.
  * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (no cluster or no location), VMB_E_NOMEM
  */
 VMB_API vmb_code vmb_run_new(vmb_ctx *ctx, const vmb_spec *spec, vmb_run **out, vmb_error **err);
 /**
  * Runs to the end and blocks the caller meanwhile. May be called once.
- * @return VMB_OK when the backup lies in the store whole (phase Completed or PartiallyFailed);
+ * @return VMB_OK when the backup lies in the store whole, or the objects are restored (phase
+ *         Completed or PartiallyFailed);
  *         VMB_E_INVALID (phase FailedValidation), VMB_E_CANCELLED, or the fatal failure
  *         (phase Failed). vmb_run_phase() and vmb_run_report_json() work in every case.
  */
@@ -37,6 +39,7 @@ VMB_API const char *vmb_run_phase(const vmb_run *run);
  * The outcome as owned JSON: {"apiVersion":"vmbackup.io/v1","kind":"RunReport","backup":{…the
  * Backup resource with status},"warnings":{…},"errors":{…},"freezes":[{"namespace","pod",
  * "frozenNs"}],"bytes":{"objects","archive"},"durationNs":n}; docs/schema/run-report.json is its schema.
+ * Of a restore "restore" stands in the place of "backup", and "freezes" and "bytes" are missing.
  */
 VMB_API vmb_code vmb_run_report_json(const vmb_run *run, char **out, size_t *out_len,
                                      vmb_error **err);
