@@ -13,7 +13,7 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXAMPLES = os.path.join(ROOT, "examples")
 PLAIN = ["01_match_labels", "02_validate_spec", "03_backup", "04_event_loop", "05_custom_store"]
-WITH_JANSSON = ["06_custom_snapshot", "07_custom_action"]
+WITH_JANSSON = ["06_custom_snapshot", "07_custom_action", "08_custom_volume"]
 counts = {"passed": 0, "failed": 0, "skipped": 0}
 
 

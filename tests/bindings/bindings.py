@@ -58,6 +58,7 @@ def c_programs(build, folder):
                 json.loads(done.stdout.splitlines()[1])[0]["metadata"]["name"] == "in-memory",
                 seen(done))
     snapshots(example, folder)
+    volumes(example, folder)
     actions(example, build, folder)
 
 
@@ -74,6 +75,27 @@ def snapshots(example, folder):
     if os.path.exists(copy):
         with open(copy, "rb") as f:
             suite.check("06: the snapshot holds the volume's bytes", f.read() == content)
+
+
+def volumes(example, folder):
+    at, store = os.path.join(folder, "files"), os.path.join(folder, "eight")
+    os.makedirs(at)
+    os.makedirs(store)
+    name, content = "other.reports-6d4f9c7b5-qv8wz.cache", os.urandom(200000)
+    done = example("08_custom_volume", CLUSTER, store, at)
+    suite.check("08: a volume that nobody takes is an error", done.returncode == 0 and
+                "PartiallyFailed" in done.stdout, seen(done))
+    shutil.rmtree(os.path.join(store, "backups"))
+    with open(os.path.join(at, name), "wb") as f:
+        f.write(content)
+    done = example("08_custom_volume", CLUSTER, store, at)
+    copy = os.path.join(store, "plugins", "example", "volumes", name)
+    suite.check("08: the volume provider saves the pod's volume", done.returncode == 0 and
+                "other/cache saved, 200000 bytes\nCompleted" in done.stdout and
+                os.path.exists(copy), seen(done))
+    if os.path.exists(copy):
+        with open(copy, "rb") as f:
+            suite.check("08: the store holds the volume's bytes", f.read() == content)
 
 
 def actions(example, build, folder):
