@@ -52,7 +52,9 @@ enum {
     VMB_EVENT_PROGRESS = 2, /**< done and total items (total -1 unknown); at most 10 per second */
     VMB_EVENT_LOG = 3,      /**< a warning or error; level and text */
     VMB_EVENT_HOOK = 4,     /**< a hook ended; subject "ns/pod", text says how */
-    VMB_EVENT_VOLUME = 5,   /**< a volume changed state; subject "ns/pvc", text is the state */
+    VMB_EVENT_VOLUME = 5,   /**< a volume changed state; subject "ns/pvc", without a claim
+                                 "ns/pod/volume"; text is the state; done and total bytes while
+                                 filesystem backup saves it */
     VMB_EVENT_STORED = 6    /**< a file was stored; subject is the key, done its bytes */
 };
 /** File descriptor that is readable while events wait; owned by the run; -1 on failure. */
