@@ -275,11 +275,11 @@ static bool set_status(const vmbi_pod_volume *v, const vmbi_json *result, vmbi_j
     ok = ok && (message[0] == '\0' || vmbi_json_set_str(status, "message", message));
     ok = ok && set_time(status, "startTimestamp", v->start_unix_ns);
     ok = ok && set_time(status, "completionTimestamp", v->completion_unix_ns);
-    if (ok && result != NULL) {
-        ok = vmbi_json_set_int(progress, "totalBytes", size) &&
-             vmbi_json_set_int(progress, "bytesDone", size);
+    if (ok && result != NULL) { /* Go leaves zeros out */
+        ok = size == 0 || (vmbi_json_set_int(progress, "totalBytes", size) &&
+                           vmbi_json_set_int(progress, "bytesDone", size));
         ok = ok && (more == 0 || vmbi_json_set_int(status, "incrementalBytes", more));
-    } else if (ok && v->total_bytes > 0) {
+    } else if (ok && result == NULL && v->total_bytes > 0) {
         ok = vmbi_json_set_int(progress, "totalBytes", v->total_bytes) &&
              vmbi_json_set_int(progress, "bytesDone", v->done_bytes);
     }
