@@ -341,10 +341,19 @@ def main():
                        help="one build, unit tests and source checks; under two minutes")
     level.add_argument("--long", action="store_true",
                        help="everything at full count; limits are ten times longer")
+    parser.add_argument("--tables", action="store_true",
+                        help="after a whole run, write the results into docs/interop.md")
     parser.add_argument("only", nargs="*", metavar="WORD",
                         help="run only the suites whose names contain one of the words")
     args = parser.parse_args()
     checker = Checker(args)
+    if args.tables:
+        if args.quick or args.only:
+            parser.error("--tables needs a whole run")
+        tables = checker.folder("tables")
+        shutil.rmtree(tables, ignore_errors=True)
+        os.makedirs(tables)
+        os.environ["VMB_INTEROP_TABLE"] = tables
     plan = quick_plan(checker) if args.quick else full_plan(checker)
     for waits, suites in itertools.groupby(plan, key=lambda suite: suite.waits):
         with concurrent.futures.ThreadPoolExecutor(2 if waits else 1) as pool:
@@ -356,6 +365,9 @@ def main():
                 return 130
     if checker.failed_suites:
         print("failed: " + ", ".join(checker.failed_suites))
+    if args.tables and not checker.totals[1]:
+        subprocess.run([sys.executable, os.path.join(ROOT, "tools", "interop-table.py"), tables,
+                        os.path.join(ROOT, "docs", "interop.md")], check=False)
     print("%d passed, %d failed, %d skipped" % tuple(checker.totals))
     return 1 if checker.totals[1] else 0
 

@@ -30,8 +30,7 @@ static int32_t utc_offset(const char *time)
     return p[0] == '-' ? -minutes * 60 : minutes * 60;
 }
 
-/* False when the snapshot lacks its time or tree. */
-static bool fill(vmbi_snapshot *out, const char *id, const vmbi_json *json)
+bool vmbi_snapshot_fill(vmbi_snapshot *out, const char *id, const vmbi_json *json)
 {
     const char *time = vmbi_json_get_str(json, "time");
     const char *tree = vmbi_json_get_str(json, "tree");
@@ -157,7 +156,7 @@ static vmb_code collect(void *user, const char *id, const vmbi_json *json, vmb_e
 {
     collecting *c = user;
     vmbi_snapshot s = {0};
-    if (json == NULL || !fill(&s, id, json)) {
+    if (json == NULL || !vmbi_snapshot_fill(&s, id, json)) {
         c->set->damaged++;
         return VMB_OK;
     }
@@ -217,7 +216,7 @@ vmb_code vmbi_snapshot_find(vmbi_repo *r, const char *id, const vmbi_snapshot_fi
         return find_latest(r, f, out, err);
     }
     vmb_code rc = vmbi_repo_snapshot_load(r, id, full, &s.json, err);
-    if (rc == VMB_OK && !fill(&s, full, s.json)) {
+    if (rc == VMB_OK && !vmbi_snapshot_fill(&s, full, s.json)) {
         rc = vmbi_fail(err, VMB_E_INVALID, "snapshot %s: \"time\" or \"tree\" is malformed", full);
     }
     if (rc != VMB_OK) {

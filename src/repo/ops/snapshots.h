@@ -49,6 +49,8 @@ void vmbi_snapshots_free(vmbi_snapshot_set *s);
 vmb_code vmbi_snapshot_find(vmbi_repo *r, const char *id, const vmbi_snapshot_filter *f,
                             vmbi_snapshot *out, vmb_error **err);
 void vmbi_snapshot_done(vmbi_snapshot *s);
+/* Sets all but json from a snapshot's JSON; false when it lacks its time or tree. */
+bool vmbi_snapshot_fill(vmbi_snapshot *out, const char *id, const vmbi_json *json);
 /* Does the snapshot have all tags of "a,b"? An empty tag: it has none at all. */
 bool vmbi_snapshot_has_tags(const vmbi_snapshot *s, const char *tags);
 

@@ -291,8 +291,9 @@ static vmb_code restore_tree(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_r
         rc = restore_next(r, d, &t.node, &path, &snap, depth, err);
     }
     vmbi_tree_reader_close(&t);
-    if (rc == VMB_OK) {
-        rc = vmbi_restorer_flush(r, d, err);
+    if (!vmbi_restorer_is_fatal(rc)) { /* what waits belongs to this folder, whatever comes next */
+        vmb_code flushed = vmbi_restorer_flush(r, d, rc == VMB_OK ? err : NULL);
+        rc = rc == VMB_OK || vmbi_restorer_is_fatal(flushed) ? flushed : rc;
     }
     vmbi_buf_free(&path);
     vmbi_buf_free(&snap);

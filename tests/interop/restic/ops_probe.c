@@ -344,7 +344,7 @@ static vmb_code open_repo(const char *verb, const vmb_store_provider *store, con
     const char *password = getenv("RESTIC_PASSWORD");
     const char *compression = text("compression") != NULL ? text("compression") : "auto";
     vmbi_repo_options o = {.store = store, .job = &job, .prefix = prefix, .password = password,
-                           .password_len = strlen(password), .hostname = "probe",
+                           .password_len = strlen(password),
                            .version = (uint32_t)number("version"), .scrypt_n = 1024,
                            .scrypt_r = 8, .scrypt_p = 1,
                            .pack_bytes = (uint64_t)number("packSize") << 20};

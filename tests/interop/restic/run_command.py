@@ -561,6 +561,22 @@ def test_help_of_all(b):
         want("Usage:" in text and "--password-file" in text, text)
 
 
+def test_tour_of_the_docs(b):
+    """The lines of docs/repositories.md run as they stand."""
+    with open(os.path.join(HERE, "..", "..", "..", "docs", "repositories.md"),
+              encoding="utf-8") as f:
+        tour = re.search(r"```sh\n(.*?)```", f.read(), re.S).group(1)
+    want(tour.count("vmbackup repo") > 10, "the tour is not found")
+    tour = tour.replace("/tmp/tour", os.path.join(b.folder, "tour"))
+    bin_folder = os.path.join(b.folder, "bin")
+    os.mkdir(bin_folder)
+    os.symlink(os.path.abspath(b.program), os.path.join(bin_folder, "vmbackup"))
+    env = dict(b.env(Repo(""), None), PATH=bin_folder + ":" + os.environ["PATH"])
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", tour], env=env, text=True, timeout=120,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    want(done.returncode == 0 and "no errors were found" in done.stdout, done.stdout[-2000:])
+
+
 def test_terminal_progress(b):
     """On a terminal one line is rewritten, with rate and percentage; names cannot obey."""
     repo = b.new()

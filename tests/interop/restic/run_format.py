@@ -21,6 +21,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "rig"))
 
+import table  # noqa: E402
 from rig import Rig, Skip  # noqa: E402
 
 RESTIC = os.environ.get("RESTIC", "restic")
@@ -599,6 +600,36 @@ def test_s3_rgw(bench):
         s3_both_ways(bench, rig.s3["rgw"])
 
 
+OURS, THEIRS, BOTH = "ours, restic reads", "restic's, we read", "both write"
+ROWS = {  # what a test that passes says in docs/interop.md
+    "ours_version_2": [("format version 2", OURS), ("compression auto", OURS),
+                       ("packs of 16 MiB", OURS), ("store: folder", OURS)],
+    "ours_version_1": [("format version 1", OURS)],
+    "ours_compression_off": [("compression off", OURS)],
+    "ours_compression_max": [("compression max", OURS)],
+    "ours_small_packs": [("packs of 4 MiB", OURS)],
+    "theirs_version_2": [("format version 2", THEIRS), ("compression auto", THEIRS),
+                         ("packs of 16 MiB", THEIRS), ("store: folder", THEIRS)],
+    "theirs_version_1": [("format version 1", THEIRS)],
+    "theirs_compression": [("compression off", THEIRS), ("compression max", THEIRS)],
+    "both_write_one_repository": [("writers one after the other", BOTH), ("store: folder", BOTH)],
+    "both_write_at_the_same_time": [("writers at the same time", BOTH)],
+    "prune_of_theirs": [("prune", THEIRS)],
+    "prune_of_ours": [("prune", OURS), ("prune", BOTH)],
+    "keys_several": [("several keys", OURS), ("several keys", THEIRS)],
+    "locks_hold_restic_off": [("locks", OURS)],
+    "locks_of_the_dead_are_broken": [("locks", THEIRS)],
+    "killed_writers_leave_a_good_repository": [("writers that are killed", OURS)],
+    "s3_minio": [("store: S3 of MinIO", c) for c in (OURS, THEIRS, BOTH)],
+    "s3_rgw": [("store: S3 of Ceph's RGW", c) for c in (OURS, THEIRS, BOTH)],
+}
+
+
+def note(name, result):
+    for row, column in ROWS.get(name, []):
+        table.row("repositories", row, column, result)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("VMB_BUILD", "build"))
@@ -619,12 +650,14 @@ def main():
             try:
                 test(Bench(args.build, folder, templates))
                 passed += 1
+                note(name[5:], "pass")
                 print("ok %s (%.1f s)" % (name[5:], time.monotonic() - start), flush=True)
             except Skip as e:
                 skipped += 1
                 print("skipped %s: %s" % (name[5:], e), flush=True)
             except (Failed, subprocess.TimeoutExpired, OSError, ValueError, KeyError) as e:
                 failed += 1
+                note(name[5:], "fail")
                 print("FAILED %s: %s" % (name[5:], e), flush=True)
                 if not isinstance(e, Failed):
                     traceback.print_exc(file=sys.stdout)

@@ -15,6 +15,9 @@ import sys
 import tempfile
 import traceback
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import table  # noqa: E402
+
 PROBE = os.environ.get("VMB_TREE_PROBE") or os.path.join(
     os.environ.get("VMB_BUILD", "build"), "tests", "interop", "restic", "tree_probe")
 ENV = dict(os.environ, RESTIC_PASSWORD="geheim", TZ="UTC", RESTIC_CACHE_DIR="")
@@ -242,6 +245,20 @@ class Suite:
              restic_continues_from_our_snapshot, changes_are_found, our_check_agrees]
 
 
+OURS, THEIRS, BOTH = "ours, restic reads", "restic's, we read", "both write"
+ROWS = {  # what a test that passes says in docs/interop.md
+    "trees_are_equal_to_restics": [("equal trees of equal files", BOTH)],
+    "restic_restores_ours": [("restore of files and folders", OURS)],
+    "we_restore_restics": [("restore of files and folders", THEIRS)],
+    "restic_continues_from_our_snapshot": [("parent snapshots", OURS)],
+    }
+
+
+def note(name, result):
+    for row, column in ROWS.get(name, []):
+        table.row("repositories", row, column, result)
+
+
 def main():
     if not shutil.which("restic"):
         print("skipped: needs restic\n0 passed, 0 failed, 1 skipped")
@@ -253,9 +270,11 @@ def main():
             try:
                 test(suite)
                 passed += 1
+                note(test.__name__, "pass")
                 print("ok   " + test.__name__, flush=True)
             except Exception:
                 failed += 1
+                note(test.__name__, "fail")
                 print("FAIL %s\n%s" % (test.__name__, traceback.format_exc(limit=-3)[:3000]),
                       flush=True)
     print("%d passed, %d failed, 0 skipped" % (passed, failed))
