@@ -301,10 +301,10 @@ static char **collect(const struct cli_args *args, size_t *disks)
     *disks = 0;
     for (size_t i = 0; out && i < args->name_count + args->given_count; i++) {
         bool named = i < args->name_count;
-        const struct cli_given *given = named ? NULL : &args->given[i - args->name_count];
-        const char *path = named ? args->names[i] : given->value;
+        size_t at = named ? i : i - args->name_count;
+        const char *path = named ? args->names[at] : args->given[at].value;
 
-        if (!named && strcmp(given->option->name, "disk") != 0) {
+        if (!named && strcmp(args->given[at].option->name, "disk") != 0) {
             continue;
         }
         *disks += !named || is_device(path) ? 1 : 0;
