@@ -108,7 +108,7 @@ static vmb_code take_pack(vmbi_restic *r, vmbi_blob_type type, size_t need, vmbi
     p->closed = false;
     p->type = type;
     p->blobs.n = 0;
-    r->packer.buffers++;
+    r->packer.buffers[type]++;
     *out = p;
     return VMB_OK;
 }
@@ -116,7 +116,7 @@ static vmb_code take_pack(vmbi_restic *r, vmbi_blob_type type, size_t need, vmbi
 /* mutex held */
 static void give_pack(vmbi_restic *r, vmbi_open_pack *p)
 {
-    r->packer.buffers--;
+    r->packer.buffers[p->type]--;
     if (r->packer.idle == NULL && p->cap == r->pack_bytes) {
         r->packer.idle = p;
     } else {
@@ -451,11 +451,23 @@ vmb_code vmbi_restic_write_index(vmbi_restic *r, bool all, vmb_error **err)
 
 /* ---- saving ---- */
 
+/* Packs of trees are closed earlier: a snapshot has few, and while they fill they are memory. */
 static bool fits(const vmbi_open_pack *p, size_t sealed)
 {
     const size_t header = p->header + VMBI_PACK_ENTRY_COMPRESSED + VMBI_PACK_FIXED;
+    const size_t cap = p->type == VMBI_BLOB_TREE && p->fill > 0 ? p->cap / 2 : p->cap;
 
-    return sealed + header <= p->cap - p->fill && header <= VMBI_PACK_MAX_HEADER;
+    return p->fill < cap && sealed + header <= cap - p->fill && header <= VMBI_PACK_MAX_HEADER;
+}
+
+/* May one more pack be held? One of three or more is kept for trees, so that they do not wait for
+ * uploads of data. mutex held. */
+static bool may_take(const vmbi_packer *k, vmbi_blob_type type)
+{
+    const size_t data_max = k->max_buffers > 2 ? k->max_buffers - 1 : k->max_buffers;
+
+    return k->buffers[0] + k->buffers[1] < k->max_buffers &&
+           (type == VMBI_BLOB_TREE || k->buffers[VMBI_BLOB_DATA] < data_max);
 }
 
 /* Sees to it that the open pack has room; waits for memory. mutex held, given up while waiting. */
@@ -479,7 +491,7 @@ static vmb_code make_room(vmbi_restic *r, vmbi_blob_type type, size_t sealed, vm
             close_pack(r, type);
         }
         /* No deadlock: at most one buffer is held open, by the other type; closed ones get free. */
-        if (r->packer.buffers < r->packer.max_buffers) {
+        if (may_take(&r->packer, type)) {
             return take_pack(r, type, need, &r->packer.open[type], err);
         }
         vmbi_packer_let_go(r);

@@ -68,7 +68,7 @@ typedef struct vmbi_packer {
     vmbi_open_pack *closing; /* closed, and left for a while to threads that hash blobs */
     vmbi_open_pack *queue_head, *queue_tail;
     vmbi_open_pack *idle; /* at most one, for the next to need it */
-    size_t buffers, max_buffers; /* alive, without the idle one */
+    size_t buffers[2], max_buffers; /* alive, by type, without the idle one */
     size_t busy;                 /* closed and not yet durable */
     pthread_t threads[VMBI_RESTIC_MAX_UPLOADS];
     unsigned threads_n, threads_wanted;

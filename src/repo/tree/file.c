@@ -12,7 +12,7 @@
 
 enum {
     READ_STEP = 1024 * 1024,
-    RING_SIZE = VMBI_CHUNK_MAX + 4 * READ_STEP, /* a chunk being read, others at the workers */
+    RING_SIZE = VMBI_CHUNK_MAX + 2 * READ_STEP, /* a chunk being read, others at the workers */
     SLAB_IDS = 1024
 };
 
