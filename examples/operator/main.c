@@ -52,6 +52,22 @@ static bool use(vmb_ctx *ctx, const char *name, json_t *settings, vmb_error **er
     return rc == VMB_OK;
 }
 
+static bool use_volumes(const struct operator_options *o, vmb_ctx *ctx, vmb_error **err)
+{
+    json_t *settings = json_object();
+    bool ok;
+
+    if (o->host_pods) {
+        json_object_set_new(settings, "hostPods", json_string(o->host_pods));
+    }
+    if (o->node) {
+        json_object_set_new(settings, "node", json_string(o->node));
+    }
+    ok = use(ctx, "volume.repo", settings, err);
+    json_decref(settings);
+    return ok;
+}
+
 static bool configure(const struct operator_options *o, vmb_ctx *ctx, vmb_error **err)
 {
     json_t *cluster = json_object();
@@ -72,7 +88,7 @@ static bool configure(const struct operator_options *o, vmb_ctx *ctx, vmb_error 
     }
     ok = ok && use(ctx, "cluster.kube", cluster, err) &&
          use(ctx, "actions.kubernetes", NULL, err) && use(ctx, "actions.kubevirt", NULL, err) &&
-         use(ctx, "snapshot.csi", NULL, err);
+         use(ctx, "snapshot.csi", NULL, err) && use_volumes(o, ctx, err);
     json_decref(cluster);
     return ok;
 }

@@ -13,6 +13,8 @@ struct operator_options {
     const char *context;
     const char *listen; /* ADDRESS:PORT; NULL: no HTTP */
     const char *log_level;
+    const char *host_pods; /* NULL: the kubelet's usual folder */
+    const char *node;      /* NULL: pods of every node */
     json_t *control;  /* settings of vmb_control_new() */
     json_t *settings; /* settings of vmb_ctx_set(): an object of strings */
 };

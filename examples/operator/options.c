@@ -7,6 +7,7 @@
 
 #include "operator.h"
 
+enum { BASIC = 10 }; /* flags that are no setting of the control */
 enum { OPT_CONTROL = 1000, OPT_FLAG = 2000, OPT_SETTING = 3000 };
 
 /* Flags that become a string or, from OPT_FLAG on, true in the control's settings. */
@@ -52,6 +53,9 @@ static void print_help(void)
     printf("  %-34s  %s\n", "--listen ADDRESS:PORT",
            "for /metrics, /healthz and /readyz (127.0.0.1:8085; \"\": none)");
     printf("  %-34s  %s\n", "--log-level LEVEL", "debug, info, warning or error (info)");
+    printf("  %-34s  %s\n", "--fs-host-pods DIR",
+           "the kubelet's folder of pods, for filesystem backups of this node");
+    printf("  %-34s  %s\n", "--fs-node NAME", "the node that this process runs on");
     printf("  %-34s  %s\n", "--set KEY=VALUE", "a setting of the library, see vmb_ctx_set()");
     for (size_t i = 0; i < COUNT(control_flags); i++) {
         char left[64];
@@ -103,6 +107,10 @@ static void set_option(struct operator_options *o, int c, const char *value)
         o->listen = value[0] ? value : NULL;
     } else if (c == 'v') {
         o->log_level = value;
+    } else if (c == 'p') {
+        o->host_pods = value;
+    } else if (c == 'N') {
+        o->node = value;
     } else if (c == 's') {
         add_setting(o, value);
     }
@@ -110,13 +118,15 @@ static void set_option(struct operator_options *o, int c, const char *value)
 
 void options_read(int argc, char **argv, struct operator_options *out)
 {
-    struct option options[8 + COUNT(control_flags) + COUNT(true_flags) + 1] = {
+    struct option options[BASIC + COUNT(control_flags) + COUNT(true_flags) + 1] = {
         {"namespace", required_argument, NULL, 'n'},
         {"kubeconfig", required_argument, NULL, 'k'},
         {"context", required_argument, NULL, 'c'},
         {"listen", required_argument, NULL, 'l'},
         {"log-level", required_argument, NULL, 'v'},
         {"set", required_argument, NULL, 's'},
+        {"fs-host-pods", required_argument, NULL, 'p'},
+        {"fs-node", required_argument, NULL, 'N'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
     };
@@ -124,11 +134,11 @@ void options_read(int argc, char **argv, struct operator_options *out)
     int c;
 
     for (size_t i = 0; i < COUNT(control_flags); i++) {
-        options[8 + i] = (struct option){control_flags[i].flag, required_argument, NULL,
+        options[BASIC + i] = (struct option){control_flags[i].flag, required_argument, NULL,
                                          OPT_CONTROL + (int)i};
     }
     for (size_t i = 0; i < COUNT(true_flags); i++) {
-        options[8 + COUNT(control_flags) + i] =
+        options[BASIC + COUNT(control_flags) + i] =
             (struct option){true_flags[i].flag, no_argument, NULL, OPT_FLAG + (int)i};
     }
     *out = (struct operator_options){.ns = env && env[0] ? env : "velero",

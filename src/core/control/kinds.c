@@ -67,13 +67,6 @@ static bool restore_first(const vmbi_cached *e)
     return vmbi_phase_is_working(vmbi_cached_field(e, VMBI_RESTORE_PHASE));
 }
 
-/* Kinds that are read only. */
-static bool nothing(const vmbi_cached *e)
-{
-    (void)e;
-    return false;
-}
-
 static bool repository_wants(const vmbi_cached *e)
 {
     return vmbi_phase_is_waiting(vmbi_cached_field(e, 0));
@@ -97,5 +90,6 @@ const vmbi_kind vmbi_kinds[VMBI_KINDS] = {
     [VMBI_KIND_REPOSITORY] = {"velero.io", "v1", "backuprepositories", "BackupRepository", true,
                               phase_fields, repository_wants, NULL, vmbi_reconcile_repository},
     [VMBI_KIND_DPA] = {"oadp.openshift.io", "v1alpha1", "dataprotectionapplications",
-                       "DataProtectionApplication", true, no_fields, nothing, NULL, NULL},
+                       "DataProtectionApplication", true, no_fields, NULL, NULL,
+                       vmbi_reconcile_dpa},
 };

@@ -36,6 +36,7 @@ NAMESPACED = {
     "schedules.velero.io": "patch watch",
     "backuprepositories.velero.io": "patch watch",
     "backupstoragelocations.velero.io": "create delete patch watch",
+    "volumesnapshotlocations.velero.io": "create patch",
     "podvolumebackups.velero.io": "create",
     "dataprotectionapplications.oadp.openshift.io": "watch",
     "dataprotectionapplications.oadp.openshift.io/status": "patch",
