@@ -211,7 +211,8 @@ int cli_backup(struct cli_args *args)
     }
     result = cli_session(args, CLI_NEED_CLUSTER | CLI_NEED_ENGINE, ns, &ctx);
     if (result == CLI_OK) {
-        result = cli_run_spec(args, format, ctx, spec);
+        result = cli_flag(args, "dry-run") ? cli_plan(format, ctx, spec)
+                                           : cli_run_spec(args, format, ctx, spec);
     }
     vmb_ctx_unref(ctx);
     vmb_spec_free(spec);

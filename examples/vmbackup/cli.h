@@ -180,6 +180,11 @@ int cli_load_spec(const char *path, vmb_spec **out);
 /* Prints the validation report, one problem a line and its remedy below; CLI_OK without errors. */
 int cli_check_spec(const vmb_spec *spec, const char *source, FILE *out);
 
+/* ---- plan.c --------------------------------------------------------------------------------- */
+
+/* Prints what a backup would do. */
+int cli_plan(enum cli_format format, vmb_ctx *ctx, const vmb_spec *spec);
+
 /* ---- commands -------------------------------------------------------------------------------- */
 
 int cli_backup(struct cli_args *args);

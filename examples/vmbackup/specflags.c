@@ -7,6 +7,8 @@
 
 const struct cli_option cli_backup_options[] = {
     {"file", 'f', CLI_STRING, "FILE", "a Backup in YAML or JSON, - for standard input"},
+    {"dry-run", 0, CLI_BOOL, NULL,
+     "show what would be taken and what not, without storing anything"},
     {"include-namespaces", 0, CLI_LIST, "A,B", "namespaces to take, globs allowed; default all"},
     {"exclude-namespaces", 0, CLI_LIST, "A,B", "namespaces to leave out"},
     {"include-resources", 0, CLI_LIST, "A,B",

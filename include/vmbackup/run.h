@@ -43,6 +43,18 @@ VMB_API const char *vmb_run_phase(const vmb_run *run);
  */
 VMB_API vmb_code vmb_run_report_json(const vmb_run *run, char **out, size_t *out_len,
                                      vmb_error **err);
+/**
+ * Tells what a backup would do, without doing it: the cluster is read, nothing is stored, no hook
+ * runs, no snapshot is cut. Owned JSON: {"apiVersion":"vmbackup.io/v1","kind":"RunPlan","backup":
+ * {…with defaults},"storageLocation","items":[{"resource","namespace","name"}],"leftOut":[{…,
+ * "reason"}],"leftOutTypes":["…"],"volumes":[{"namespace","pvc","pv","method":"snapshot"|
+ * "filesystem backup"|"none",…}],"hooks":[{"namespace","pod","phase","container","command",
+ * "timeoutNs"}],"warnings":{},"errors":{}}. Freezes the context.
+ * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (no cluster or no location), VMB_E_INVALID (the backup would
+ *         be refused: phase FailedValidation), or the cluster's failure
+ */
+VMB_API vmb_code vmb_run_plan_json(vmb_ctx *ctx, const vmb_spec *spec, char **out, size_t *out_len,
+                                   vmb_error **err);
 /** Releases a run; NULL is allowed. Not while vmb_run_execute() is active. */
 VMB_API void vmb_run_free(vmb_run *run);
 

@@ -72,6 +72,28 @@ vmb_code vmb_run_report_json(const vmb_run *run, char **out, size_t *out_len, vm
     return vmbi_json_to_text(run->report, out, out_len, err);
 }
 
+vmb_code vmb_run_plan_json(vmb_ctx *ctx, const vmb_spec *spec, char **out, size_t *out_len,
+                           vmb_error **err)
+{
+    vmb_run *run = NULL;
+    vmbi_json *doc = NULL;
+    if (out == NULL) {
+        return missing(err, "vmb_run_plan_json");
+    }
+    vmb_code rc = vmb_run_new(ctx, spec, &run, err);
+    if (rc == VMB_OK) {
+        vmbi_ctx_enter(ctx);
+        rc = vmbi_run_plan(run, &doc, err);
+        vmbi_ctx_leave(ctx);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_json_to_text(doc, out, out_len, err);
+    }
+    vmbi_json_free(doc);
+    vmbi_run_free(run);
+    return rc;
+}
+
 void vmb_run_free(vmb_run *run)
 {
     vmbi_run_free(run);

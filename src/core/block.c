@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/strs.h"
 #include "core/action.h"
+#include "core/plan.h"
 
 enum {
     MAX_DEPTH = 32,          /* of objects naming objects */
@@ -129,6 +130,9 @@ static vmb_code fetch_related(vmbi_backup *b, const vmbi_resource *res, const vm
                                  NULL};
             vmbi_runlog_add(&b->log, VMB_LOG_INFO, &f, "related object is left out: %s",
                             vmbi_item_verdict_text(verdict));
+            if (b->plan != NULL) {
+                vmbi_plan_leave(b, res, rel->ns, rel->name, vmbi_item_verdict_text(verdict));
+            }
         }
     }
     vmbi_buf_free(&text);
@@ -233,6 +237,9 @@ static vmb_code add_item(vmbi_backup *b, vmbi_block *blk, const vmbi_resource *r
             len = result.item_len;
         }
         rc = push(blk, res, ns, name, vmbi_steal(&json), len, &why);
+    }
+    if (rc == VMB_OK && result.skip && b->plan != NULL) {
+        vmbi_plan_leave(b, res, ns, name, "an action leaves it out");
     }
     vmb_free(json);
     vmbi_action_result_free(&result);
@@ -419,7 +426,7 @@ static vmb_code cut_volumes(vmbi_backup *b, vmbi_block *blk, vmb_error **err)
         rc = for_items(b, blk, "persistentvolumeclaims", begin_volume, err);
     }
     vmbi_block_drop_trees(blk);
-    if (rc == VMB_OK && !b->ctx->serial) {
+    if (rc == VMB_OK && b->plan == NULL && !b->ctx->serial) {
         rc = vmbi_fs_begin(b, first, &batch, err);
     }
     for (size_t i = 0; i < blk->n; i++) {
@@ -430,7 +437,7 @@ static vmb_code cut_volumes(vmbi_backup *b, vmbi_block *blk, vmb_error **err)
     if (n > 0) {
         vmbi_volumes_wait_cut(b, volumes, n); /* also after a failure: those begun are driven */
     }
-    if (rc == VMB_OK && b->ctx->serial) { /* two providers at a time are not allowed */
+    if (rc == VMB_OK && b->plan == NULL && b->ctx->serial) { /* two providers at a time are not allowed */
         rc = vmbi_fs_begin(b, first, &batch, err);
     }
     vmbi_fs_wait(batch);
@@ -465,7 +472,12 @@ vmb_code vmbi_backup_write(vmbi_backup *b, const vmbi_resource *res, const char 
                            const char *name, const char *json, size_t len,
                            const vmbi_object_scan *scan, vmb_error **err)
 {
-    vmb_code rc = vmbi_archive_add(&b->archive, res, ns, name, json, len, scan, err);
+    vmb_code rc = VMB_OK;
+    if (b->plan != NULL) {
+        vmbi_plan_take(b, res, ns, name);
+    } else {
+        rc = vmbi_archive_add(&b->archive, res, ns, name, json, len, scan, err);
+    }
     if (rc == VMB_OK && !vmbi_map_has(&b->used_resources, res->group_resource)) {
         rc = vmbi_map_set(&b->used_resources, res->group_resource, NULL, err);
     }
@@ -499,7 +511,7 @@ static vmb_code write_items(vmbi_backup *b, vmbi_block *blk, vmb_error **err)
         if (it->volume != NULL && it->volume->failed) {
             continue; /* logged when it failed; a claim without its data is not kept */
         }
-        if (is_core(it->res, "persistentvolumeclaims") && lost_by_pod(b, it)) {
+        if (b->plan == NULL && is_core(it->res, "persistentvolumeclaims") && lost_by_pod(b, it)) {
             continue; /* the same */
         }
         if (it->drop) {

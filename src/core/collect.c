@@ -10,6 +10,7 @@
 #include "base/strs.h"
 #include "codec/digest.h"
 #include "core/action.h"
+#include "core/plan.h"
 
 enum { MAX_NAMESPACES = 1000000 };
 
@@ -150,6 +151,9 @@ static vmb_code take_object(list_pass *pass, const char *json, size_t len, vmb_e
             vmbi_log_fields f = {pass->res->group_resource, ns, name, NULL};
             vmbi_runlog_add(&b->log, VMB_LOG_DEBUG, &f, "left out: %s",
                             vmbi_item_verdict_text(verdict));
+        }
+        if (b->plan != NULL) {
+            vmbi_plan_leave(b, pass->res, ns, name, vmbi_item_verdict_text(verdict));
         }
         return VMB_OK;
     }
@@ -386,6 +390,9 @@ vmb_code vmbi_collect(vmbi_backup *b, vmb_error **err)
         const char *twin = vmbi_filter_twin(res->group_resource);
         if (res == namespaces || !vmbi_filter_wants_resource(b->filter, res) ||
             (twin != NULL && vmbi_map_has(&twins_taken, twin))) {
+            if (b->plan != NULL && res != namespaces) {
+                vmbi_plan_leave_type(b, res);
+            }
             continue;
         }
         if (twin != NULL) {

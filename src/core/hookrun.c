@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "core/plan.h"
 
 enum { HOOK_OUTPUT_KEPT = 16 * 1024 };
 
@@ -100,6 +101,10 @@ static void report_hook(vmbi_backup *b, const char *ns, const char *pod, const v
 void vmbi_hooks_run(vmbi_backup *b, const char *ns, const char *pod, const vmbi_hook_list *hooks,
                     vmbi_hook_phase phase, bool *failed)
 {
+    if (b->plan != NULL) {
+        vmbi_plan_hooks(b, ns, pod, hooks, phase);
+        return;
+    }
     for (size_t i = 0; i < hooks->warnings.n; i++) {
         vmbi_log_fields f = {"pods", ns, pod, NULL};
         vmbi_runlog_add(&b->log, VMB_LOG_WARNING, &f, "%s", hooks->warnings.v[i]);

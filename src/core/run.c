@@ -11,6 +11,7 @@
 #include "codec/digest.h"
 #include "codec/duration.h"
 #include "core/backup.h"
+#include "core/plan.h"
 #include "core/restore/restore.h"
 #include "model/labelname.h"
 
@@ -568,7 +569,8 @@ static vmb_code execute(vmb_run *run, vmbi_backup *b, const char **phase, vmb_er
     return rc;
 }
 
-static vmb_code execute_backup(vmb_run *run, const char **phase, vmb_error **err)
+/* plan: NULL for a backup that is made. */
+static vmbi_backup new_backup(vmb_run *run, vmbi_plan *plan)
 {
     vmbi_backup b = {
         .ctx = run->ctx,
@@ -579,8 +581,15 @@ static vmb_code execute_backup(vmb_run *run, const char **phase, vmb_error **err
         .fs_claims = VMBI_MAP_INIT(NULL),
         .fs_skips = VMBI_MAP_INIT(vmb_free),
         .fs_namespaces = VMBI_MAP_INIT(vmbi_pod_volumes_free_claims),
+        .plan = plan,
     };
     b.job.limits.cancel = run->cancel;
+    return b;
+}
+
+static vmb_code execute_backup(vmb_run *run, const char **phase, vmb_error **err)
+{
+    vmbi_backup b = new_backup(run, NULL);
     int64_t start = vmbi_mono_ns();
     vmb_error *why = NULL;
     vmb_code rc = execute(run, &b, phase, &why);
@@ -604,5 +613,42 @@ vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err)
     run->executed = true;
     set_phase(run, phase);
     atomic_store(&run->executing, false);
+    return rc;
+}
+
+/* ---- dry run ------------------------------------------------------------------------------- */
+
+static vmb_code plan_backup(vmb_run *run, vmbi_backup *b, vmbi_json **out, vmb_error **err)
+{
+    vmbi_problems problems = {0};
+    vmb_error *missing = NULL;
+    bool acceptable = false;
+    problems.places = run->spec->places;
+    vmb_code rc = open_backup(run, b, &missing, err);
+    if (rc == VMB_OK) {
+        rc = validate(run, b, missing, &problems, &acceptable, err);
+    }
+    vmb_error_free(missing);
+    if (rc == VMB_OK && !acceptable) {
+        rc = refuse(run, b, &problems, err);
+    } else if (rc == VMB_OK) {
+        log_problems(b, &problems);
+        rc = vmbi_collect(b, err);
+    }
+    vmbi_problems_free(&problems);
+    return rc == VMB_OK ? vmbi_plan_report(b, out, err) : rc;
+}
+
+vmb_code vmbi_run_plan(vmb_run *run, vmbi_json **out, vmb_error **err)
+{
+    vmbi_plan plan;
+    vmb_code rc = vmbi_plan_init(&plan, err);
+    if (rc != VMB_OK) {
+        return rc;
+    }
+    vmbi_backup b = new_backup(run, &plan);
+    rc = plan_backup(run, &b, out, err);
+    close_backup(&b);
+    vmbi_plan_done(&plan);
     return rc;
 }

@@ -26,6 +26,8 @@ struct vmb_run {
 vmb_code vmbi_run_new(vmb_ctx *ctx, const vmb_spec *spec, vmb_run **out, vmb_error **err);
 void vmbi_run_free(vmb_run *run);
 vmb_code vmbi_run_execute(vmb_run *run, vmb_error **err);
+/* What the run would do, without doing it: nothing is stored, no hook runs, no snapshot is cut. */
+vmb_code vmbi_run_plan(vmb_run *run, vmbi_json **out, vmb_error **err);
 /* phase: a static string; emits an event. */
 void vmbi_run_set_phase(vmb_run *run, const char *phase);
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/strs.h"
 #include "core/backup.h"
+#include "core/plan.h"
 #include "model/backup.h"
 
 enum { MAX_DESCRIPTION = 64 * 1024 * 1024 };
@@ -69,6 +70,10 @@ vmb_code vmbi_snapshot_begin(vmbi_backup *b, const vmbi_json *claim, const vmbi_
         rc = vmbi_volume_skip(
             b, claim, pv,
             "csiSnapshot: no snapshot provider takes this volume (not a CSI volume?);", err);
+        goto out;
+    }
+    if (rc == VMB_OK && b->plan != NULL) {
+        vmbi_plan_snapshot(b, claim, p->name);
         goto out;
     }
     if (rc == VMB_OK) {
