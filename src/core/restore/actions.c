@@ -359,10 +359,11 @@ static const struct {
 
 vmb_code vmbi_restore_actions(vmbi_restore *r, vmbi_ritem *item, vmb_error **err)
 {
-    for (size_t i = 0; i < VMBI_ARRAY_LEN(actions); i++) {
+    vmb_code rc = vmbi_restore_plugins(r, item, err);
+    for (size_t i = 0; i < VMBI_ARRAY_LEN(actions) && rc == VMB_OK; i++) {
         if (strcmp(actions[i].resource, item->group_resource) == 0) {
-            return actions[i].run(r, item, err);
+            rc = actions[i].run(r, item, err);
         }
     }
-    return VMB_OK;
+    return rc;
 }

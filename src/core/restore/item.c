@@ -230,15 +230,25 @@ static bool is_there(vmbi_restore *r, const vmbi_ritem *item, const target *t)
 }
 
 /* Creates have no retry in the client, since a generated name would make two objects. These have
- * names of their own: after a lost answer the second try finds the first one's object. */
-static vmb_code create_twice(vmbi_restore *r, const vmbi_ritem *item, const target *t,
+ * names of their own: after a lost answer the server is asked (and waited for, as reads are) whether
+ * the object came into being. */
+static vmb_code create_named(vmbi_restore *r, const vmbi_ritem *item, const target *t,
                              const char *text, size_t len, vmb_error **err)
 {
     const char *ns = item->target[0] != '\0' ? item->target : NULL;
     vmb_code rc = vmbi_cluster_create(&r->cluster, &r->job, t->group, t->version, t->resource, ns,
                                       text, len, NULL, err);
-    if ((rc == VMB_E_NET || rc == VMB_E_SERVER) &&
-        vmbi_limits_sleep(&r->job.limits, VMBI_SECOND, NULL, "restore") == VMB_OK) {
+    if (rc != VMB_E_NET && rc != VMB_E_SERVER) {
+        return rc;
+    }
+    vmbi_buf live = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
+    vmb_code there = vmbi_cluster_get(&r->cluster, &r->job, t->group, t->version, t->resource, ns,
+                                      vmbi_json_path_str(item->obj, "metadata.name"), &live, NULL);
+    vmbi_buf_free(&live);
+    if (there == VMB_OK) {
+        return VMB_E_EXISTS;
+    }
+    if (there == VMB_E_NOT_FOUND) {
         vmb_error_free(vmbi_steal(err));
         rc = vmbi_cluster_create(&r->cluster, &r->job, t->group, t->version, t->resource, ns, text,
                                  len, NULL, err);
@@ -280,7 +290,7 @@ static const vmbi_restored *create(vmbi_restore *r, vmbi_ritem *item)
     }
     vmb_code rc = vmbi_json_to_text(item->obj, &text, &len, &why);
     if (rc == VMB_OK) {
-        rc = create_twice(r, item, &t, text, len, &why);
+        rc = create_named(r, item, &t, text, len, &why);
     }
     vmb_free(text);
     const vmbi_restored *what = &vmbi_restored_created;

@@ -297,6 +297,9 @@ static vmb_code validate(vmb_run *run, vmbi_restore *r, vmbi_problems *problems,
     if (rc == VMB_OK) {
         rc = read_modifiers(r, problems, &why);
     }
+    if (rc == VMB_OK) {
+        rc = vmbi_restore_read_plugins(r, &why);
+    }
     if (rc == VMB_OK && r->store.location->read_only) {
         vmbi_restore_info(r, NULL, "location %s is read-only: no files of the restore are stored",
                           r->store.location->name);
@@ -506,6 +509,8 @@ static void close_restore(vmbi_restore *r)
     vmbi_json_free(r->hook_pods);
     vmbi_json_free(r->volume_pods);
     vmbi_modifiers_free(r->modifiers);
+    vmbi_json_free(r->class_map);
+    vmbi_json_free(r->image_map);
     vmbi_json_free(r->volume_info);
     vmbi_json_free(r->pod_volumes);
     vmbi_json_free(r->backup);

@@ -69,6 +69,8 @@ typedef struct vmbi_restore {
     int64_t hooks_attempted; /* these two: of the thread that runs hooks */
     int64_t hooks_failed;
     vmbi_modifiers *modifiers; /* NULL: none; read only */
+    vmbi_json *class_map;      /* storage class -> another one; NULL none; read only */
+    vmbi_json *image_map;      /* rules "old,new" for images; NULL none; read only */
 
     vmbi_json *volume_info;  /* {pv name: entry of the backup's volumeinfo}; read only */
     vmbi_json *pod_volumes;  /* array of the backup's PodVolumeBackups; read only, NULL none */
@@ -172,6 +174,11 @@ vmb_code vmbi_restore_action_snapshot(vmbi_restore *r, vmbi_ritem *item, vmb_err
 vmb_code vmbi_restore_action_content(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
 vmb_code vmbi_restore_action_class(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
 vmb_code vmbi_restore_action_service(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
+
+/* ---- plugins.c: Velero's configured restore actions ---------------------------------------------------- */
+
+vmb_code vmbi_restore_read_plugins(vmbi_restore *r, vmb_error **err);
+vmb_code vmbi_restore_plugins(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
 
 /* ---- files.c ---------------------------------------------------------------------------------------- */
 
