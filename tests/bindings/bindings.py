@@ -140,6 +140,8 @@ def python(env):
                 "providers left: 0" in done.stdout, seen(done))
     done = run([sys.executable, "-c", FAULTS], env=env)
     suite.check("Python: exceptions in providers become errors", done.returncode == 0, seen(done))
+    done = run([sys.executable, "-c", REPOSITORY], env=env)
+    suite.check("Python: repositories and disks", done.returncode == 0, seen(done))
     interpreter = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
     if not shutil.which("valgrind"):
         suite.skip("needs valgrind")
@@ -191,6 +193,83 @@ assert vmbackup.live_count() == 0
 """ % CLUSTER
 
 
+REPOSITORY = """
+import ctypes, os, tempfile
+import vmbackup
+from vmbackup import _abi, constants
+
+with tempfile.TemporaryDirectory() as folder:
+    source, store = os.path.join(folder, "source"), os.path.join(folder, "store")
+    disk, back = os.path.join(folder, "disk.img"), os.path.join(folder, "back.img")
+    os.mkdir(source)
+    os.mkdir(store)
+    with open(os.path.join(source, "a"), "wb") as f:
+        f.write(b"hello" * 1000)
+    with open(disk, "wb") as f:
+        f.write(os.urandom(1 << 20))
+        f.truncate(9 << 20)
+    context = vmbackup.Context()
+    context.add_location({"apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
+                          "metadata": {"name": "here"}, "spec": {
+                              "provider": "vmbackup.io/dir", "config": {"path": store}}})
+    try:
+        vmbackup.Repo(context, password="x")
+        raise SystemExit("there is none")
+    except vmbackup.Error as e:
+        assert e.code == constants.E_NOT_FOUND, e
+    repo = vmbackup.Repo(context, init=True, password="x", prefix="restic/p")
+    events = []
+    repo.on_event(lambda *event: events.append(event))
+    saved = repo.backup([source], tags=["t"])
+    assert saved["files_new"] == 1, saved
+    assert repo.dump("latest", source + "/a") == b"hello" * 1000
+    assert any(e["path"] == source + "/a" for e in repo.ls("latest", recursive=True))
+    assert repo.find(["a*"])[0]["snapshot"] == saved["snapshot_id"]
+    summary = repo.backup_disk(disk, name="d")
+    with vmbackup.Blocks(disk) as blocks:
+        assert blocks.table.struct_size == ctypes.sizeof(_abi.BlocksProvider)
+    with vmbackup.Disk(repo, summary["snapshot_id"]) as open_disk, open(disk, "rb") as f:
+        assert open_disk.size == 9 << 20
+        f.seek(1000)
+        assert open_disk.read(1000, 5 << 20) == f.read(5 << 20)
+        assert sum(length for _, length, _ in open_disk.extents()) == 9 << 20
+        try:
+            repo.prune()
+            raise SystemExit("pruned under an open disk")
+        except vmbackup.Error as e:
+            assert e.code == constants.E_STATE, e
+    repo.restore_disk(summary["snapshot_id"], back, verify=True)
+    with open(disk, "rb") as a, open(back, "rb") as b:
+        assert a.read() == b.read()
+    other = vmbackup.Repo(context, "here", init=True, password="y", prefix="restic/q")
+    assert repo.copy_to(other)["copied"] == 2
+    key = other.add_key(b"z")
+    assert len(other.keys()) == 2
+    other.remove_key(key)
+    repo.forget(keepLast=1, groupBy="")
+    repo.prune(maxUnused=0)
+    assert len(repo.snapshots()) == 1 and repo.check(readData=True)["errors"] == 0
+    assert repo.stats(mode="raw-data")["snapshots_count"] == 1 and repo.unlock() == 0
+    try:
+        repo.check(readdata=True)
+        raise SystemExit("an unknown option was taken")
+    except vmbackup.Error as e:
+        assert e.code == constants.E_ARG and "readData" in str(e), e
+    def explode(*_):
+        raise KeyError("boom")
+    repo.on_event(explode)
+    try:
+        repo.backup([source, "/nowhere-at-all"])
+        raise SystemExit("the exception was lost")
+    except KeyError:
+        pass
+    assert events is not None
+    repo.close()
+    other.close()
+    context.close()
+"""
+
+
 def go(env, folder):
     if not shutil.which("go"):
         suite.skip("needs Go")
@@ -206,6 +285,7 @@ def go(env, folder):
     done = run([program, CLUSTER], env=env)
     suite.check("Go: store and exec in Go", done.returncode == 0 and "true false" in done.stdout
                 and "hook: /usr/bin/virt-freezer --freeze" in done.stdout and
+                "repository: true true true" in done.stdout and
                 "providers left: 0" in done.stdout, seen(done))
     done = run([program, CLUSTER], env=dict(env, GODEBUG="cgocheck=1", GOGC="1"))
     suite.check("Go: the same with a busy collector", done.returncode == 0, seen(done))

@@ -185,6 +185,9 @@ func run(cluster string) error {
 		}
 		err = look(ctx)
 	}
+	if err == nil {
+		err = repository(ctx, cluster)
+	}
 	ctx.Close()
 	fmt.Println("providers left:", vmbackup.LiveProviders())
 	if err == nil && (phase != "Completed" || vmbackup.LiveProviders() != 0) {

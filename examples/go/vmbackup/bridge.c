@@ -122,6 +122,11 @@ vmb_code bridge_set_event_fn(vmb_run *run, uintptr_t user, vmb_error **err)
     return vmb_run_set_event_fn(run, on_event, (void *)user, err);
 }
 
+vmb_code bridge_repo_set_event_fn(vmb_repo *repo, uintptr_t user, vmb_error **err)
+{
+    return vmb_repo_set_event_fn(repo, on_event, (void *)user, err);
+}
+
 static vmb_code on_data(void *user, const void *data, size_t len)
 {
     return goData((uintptr_t)user, (void *)(uintptr_t)data, len);

@@ -11,6 +11,7 @@ vmb_code bridge_add_store(vmb_ctx *ctx, const char *location, const char *prefix
                           uintptr_t user, vmb_error **err);
 vmb_code bridge_add_exec(vmb_ctx *ctx, uintptr_t user, vmb_error **err);
 vmb_code bridge_set_event_fn(vmb_run *run, uintptr_t user, vmb_error **err);
+vmb_code bridge_repo_set_event_fn(vmb_repo *repo, uintptr_t user, vmb_error **err);
 vmb_code bridge_read(vmb_catalog *cat, const char *backup, int32_t file, uintptr_t user,
                      vmb_error **err);
 const char *bridge_word(const char *const *argv, size_t i);

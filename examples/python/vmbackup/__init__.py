@@ -15,8 +15,10 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from . import _abi, constants
 from ._abi import lib
 from .errors import Error, call, make, take_json, take_text
+from .handle import Handle as _Handle
 from .providers import (Action, ActionResult, Exec, Job, Store, action_vtable, exec_vtable,
                         live_count, store_vtable)
+from .repo import Blocks, Disk, Repo
 
 
 def version() -> str:
@@ -31,27 +33,6 @@ def has_feature(name: str) -> bool:
 
 def _optional(text: Optional[str]) -> Optional[bytes]:
     return None if text is None else text.encode()
-
-
-class _Handle:
-    """An owned handle of the library."""
-
-    _release: Callable[[Any], None]
-    _pointer: Optional[c_void_p] = None
-
-    def close(self) -> None:
-        if self._pointer is not None:
-            pointer, self._pointer = self._pointer, None
-            self._release(pointer)
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class Selector(_Handle):
@@ -253,5 +234,6 @@ class Catalog(_Handle):
                          resource.encode(), _optional(namespace), name.encode())
 
 
-__all__ = ["Action", "ActionResult", "Catalog", "Context", "Error", "Event", "Exec", "Job", "Run",
-           "Selector", "Spec", "Store", "constants", "has_feature", "live_count", "version"]
+__all__ = ["Action", "ActionResult", "Blocks", "Catalog", "Context", "Disk", "Error", "Event",
+           "Exec", "Job", "Repo", "Run", "Selector", "Spec", "Store", "constants", "has_feature",
+           "live_count", "version"]

@@ -89,6 +89,12 @@ class ActionProvider(Structure):
     _fields_ = _HEAD + [("applies_to", c_char_p), ("backup", BACKUP)]
 
 
+class BlocksProvider(Structure):
+    """struct vmb_blocks_provider, as vmb_blocks_open_file() fills it; only handed on."""
+    _fields_ = _HEAD + [(name, c_void_p) for name in ("size", "pread", "extents", "state", "resize",
+                                                      "pwrite", "zero", "flush")]
+
+
 VTABLES = {
     "vmb_cluster_provider": ClusterProvider,
     "vmb_exec_provider": ExecProvider,
@@ -100,6 +106,9 @@ VTABLES = {
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 EVENT_FN = CFUNCTYPE(None, c_void_p, handle)
 WRITE_FN = CFUNCTYPE(code, c_void_p, c_void_p, c_size_t)
+JSON_FN = CFUNCTYPE(code, c_void_p, c_void_p, c_size_t)
+EXTENT_FN = CFUNCTYPE(code, c_void_p, c_int64, c_int64, c_int32)
+_OPTIONS = (c_char_p, c_size_t)  # a document and its length
 
 # name: (result, arguments…)
 SIGNATURES = {
@@ -171,6 +180,38 @@ SIGNATURES = {
     "vmb_catalog_read": (code, handle, c_char_p, c_int32, WRITE_FN, c_void_p, err_p),
     "vmb_catalog_read_item": (code, handle, c_char_p, c_char_p, c_char_p, c_char_p, text_out,
                               size_out, err_p),
+    "vmb_repo_init": (code, handle, c_char_p, *_OPTIONS, POINTER(handle), err_p),
+    "vmb_repo_open": (code, handle, c_char_p, *_OPTIONS, POINTER(handle), err_p),
+    "vmb_repo_free": (None, handle),
+    "vmb_repo_cancel": (None, handle),
+    "vmb_repo_info_json": (code, handle, text_out, size_out, err_p),
+    "vmb_repo_set_event_fn": (code, handle, EVENT_FN, c_void_p, err_p),
+    "vmb_repo_backup": (code, handle, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_backup_disk": (code, handle, POINTER(BlocksProvider), *_OPTIONS, text_out, size_out,
+                             err_p),
+    "vmb_repo_restore": (code, handle, c_char_p, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_restore_disk": (code, handle, c_char_p, POINTER(BlocksProvider), *_OPTIONS, text_out,
+                              size_out, err_p),
+    "vmb_repo_snapshots_json": (code, handle, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_ls": (code, handle, c_char_p, *_OPTIONS, JSON_FN, c_void_p, err_p),
+    "vmb_repo_find": (code, handle, *_OPTIONS, JSON_FN, c_void_p, err_p),
+    "vmb_repo_dump": (code, handle, c_char_p, c_char_p, WRITE_FN, c_void_p, err_p),
+    "vmb_repo_stats_json": (code, handle, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_check": (code, handle, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_forget": (code, handle, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_prune": (code, handle, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_copy": (code, handle, handle, *_OPTIONS, text_out, size_out, err_p),
+    "vmb_repo_unlock": (code, handle, c_int32, size_out, err_p),
+    "vmb_repo_keys_json": (code, handle, text_out, size_out, err_p),
+    "vmb_repo_key_add": (code, handle, c_char_p, c_size_t, text_out, err_p),
+    "vmb_repo_key_remove": (code, handle, c_char_p, err_p),
+    "vmb_repo_key_passwd": (code, handle, c_char_p, c_size_t, text_out, err_p),
+    "vmb_blocks_open_file": (code, c_char_p, c_int32, POINTER(BlocksProvider), err_p),
+    "vmb_disk_open": (code, handle, c_char_p, c_char_p, c_int64, POINTER(handle), err_p),
+    "vmb_disk_free": (None, handle),
+    "vmb_disk_size": (c_int64, handle),
+    "vmb_disk_extents": (code, handle, c_int64, c_int64, EXTENT_FN, c_void_p, err_p),
+    "vmb_disk_pread": (code, handle, c_void_p, c_size_t, c_int64, err_p),
     "vmb_job_cancelled": (c_int32, handle),
     "vmb_job_remaining_ns": (c_int64, handle),
     "vmb_job_log": (None, handle, c_int32, c_char_p),
