@@ -15,7 +15,17 @@ sys.path[:0] = [os.path.join(ROOT, "tests", "interop")]
 
 from steps import VELERO, Steps, main  # noqa: E402,F401
 
-OPERATOR = os.environ.get("VMBACKUP_OPERATOR", "vmbackup-operator")
+
+def find_operator():
+    """Beside the command that the suites are told of, or in the PATH."""
+    beside = os.path.join(os.path.dirname(os.environ.get("VMBACKUP", "")), "..", "operator",
+                          "vmbackup-operator")
+    return os.environ.get("VMBACKUP_OPERATOR") or (
+        os.path.abspath(beside) if "VMBACKUP" in os.environ and os.path.exists(beside)
+        else "vmbackup-operator")
+
+
+OPERATOR = find_operator()
 DEPLOY = os.path.join(ROOT, "deploy")
 END = ("Completed", "PartiallyFailed", "Failed", "FailedValidation")
 
