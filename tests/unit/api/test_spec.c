@@ -293,6 +293,30 @@ static void spec_out_of_memory_leaves_nothing(void **state)
     fail_msg("never succeeded");
 }
 
+static void spec_of_a_restore_knows_its_kind(void **state)
+{
+    vmb_spec *spec = NULL;
+    const char *text = NULL;
+
+    (void)state;
+    assert_int_equal(vmb_spec_new_restore("r1", "b1", &spec, NULL), VMB_OK);
+    assert_string_equal(vmb_spec_kind(spec), "Restore");
+    assert_int_equal(vmb_spec_set_entry(spec, "spec.namespaceMapping", "a", "b", NULL), VMB_OK);
+    assert_int_equal(vmb_spec_set_bool(spec, "spec.restorePVs", 0, NULL), VMB_OK);
+    assert_int_equal(vmb_spec_set_string(spec, "spec.ttl", "1h", NULL), VMB_E_ARG);
+    assert_int_equal(vmb_spec_get_string(spec, "spec.backupName", &text, NULL), VMB_OK);
+    assert_string_equal(text, "b1");
+    assert_int_equal(vmb_spec_validate(spec, NULL, NULL, NULL), VMB_OK);
+    vmb_spec_free(spec);
+    assert_int_equal(vmb_spec_new("b1", &spec, NULL), VMB_OK);
+    assert_string_equal(vmb_spec_kind(spec), "Backup");
+    vmb_spec_free(spec);
+    assert_string_equal(vmb_spec_kind(NULL), "");
+    assert_int_equal(vmb_spec_new_restore("r1", "b1", NULL, NULL), VMB_E_ARG);
+    assert_int_equal(vmb_spec_new_restore("r1", "\xff", &spec, NULL), VMB_E_ARG);
+    assert_null(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +328,7 @@ int main(void)
         cmocka_unit_test(spec_unset_removes_fields_and_elements),
         cmocka_unit_test(spec_clone_is_deep),
         cmocka_unit_test(spec_validation_reports_also_on_success),
+        cmocka_unit_test(spec_of_a_restore_knows_its_kind),
         cmocka_unit_test(spec_call_with_null_is_refused),
         cmocka_unit_test(spec_out_of_memory_leaves_nothing),
     };
