@@ -142,8 +142,8 @@ static int unknown_command(const char *word)
 int cli_version(struct cli_args *args)
 {
     static const char *const features[] = {"cluster.kube", "cluster.dir", "exec.kube",
-                                           "snapshot.csi", "store.s3",    "store.libs3",
-                                           "store.dir"};
+                                           "snapshot.csi", "repo.restic", "store.s3",
+                                           "store.libs3",  "store.dir"};
 
     (void)args; /* takes none */
     printf("vmbackup %s (library %s)\nfeatures:", CLI_VERSION, vmb_version_string());

@@ -133,8 +133,8 @@ VMB_API vmb_code vmb_repo_restore_disk(vmb_repo *repo, const char *snapshot,
 
 /** Receives one JSON object of a listing; a negative return ends it with that code. */
 typedef vmb_code (*vmb_json_fn)(void *user, const char *json, size_t len);
-/** Snapshots as an owned JSON array, oldest first. options {"snapshots":[IDs],"host","tags","paths",
- * "latest":n of each host and set of paths}. */
+/** Snapshots as an owned JSON array, oldest first. options {"snapshots":[IDs],"host","tags",
+ * "paths","latest":n of each host and set of paths}. */
 VMB_API vmb_code vmb_repo_snapshots_json(vmb_repo *repo, const char *options, size_t len,
                                          char **out, size_t *out_len, vmb_error **err);
 /** Lists the entries of a snapshot. options {"path","recursive":bool, "host","tags","paths" (for
@@ -171,8 +171,8 @@ VMB_API vmb_code vmb_repo_check(vmb_repo *repo, const char *options, size_t len,
  * "paths", "dryRun":bool, "unsafeAllowRemoveAll":bool}.
  * @param out receives owned JSON: the groups with what was kept, why, and what was removed; may be
  *        NULL
- * @return VMB_OK, VMB_E_ARG (also: neither snapshots nor a policy), VMB_E_STATE (a policy that would
- *         empty a group: "unsafeAllowRemoveAll"), VMB_E_NOT_FOUND, VMB_E_CONFLICT
+ * @return VMB_OK, VMB_E_ARG (also: neither snapshots nor a policy), VMB_E_STATE (a policy that
+ *         would empty a group: "unsafeAllowRemoveAll"), VMB_E_NOT_FOUND, VMB_E_CONFLICT
  */
 VMB_API vmb_code vmb_repo_forget(vmb_repo *repo, const char *options, size_t len, char **out,
                                  size_t *out_len, vmb_error **err);
@@ -199,7 +199,7 @@ VMB_API vmb_code vmb_repo_key_remove(vmb_repo *repo, const char *id, vmb_error *
 VMB_API vmb_code vmb_repo_key_passwd(vmb_repo *repo, const char *password, size_t len, char **id,
                                      vmb_error **err);
 
-/* ---- disks ------------------------------------------------------------------------------------ */
+/* ---- disks ---------------------------------------------------------------------------------- */
 
 /**
  * Opens a file of a snapshot for random reads.

@@ -284,6 +284,35 @@ spec: {{provider: vmbackup.io/dir, default: {str(name == "near").lower()},
                 done.stderr, seen(done))
 
 
+def repositories(cli):
+    """The commands on repositories without another program beside them."""
+    where = ["repo", "-r", os.path.join(cli.folder, "repo")]
+    source = os.path.join(cli.folder, "files")
+    target = os.path.join(cli.folder, "back")
+    os.makedirs(source)
+    with open(os.path.join(source, "a"), "w", encoding="utf-8") as f:
+        f.write("content\n")
+    env = dict(os.environ, RESTIC_PASSWORD="x")
+    suite.check("repo: none there", cli(*where, "snapshots", env=env).returncode == 10)
+    suite.check("repo init", cli(*where, "init", env=env).returncode == 0)
+    done = cli(*where, "backup", source, "--json", env=env)
+    suite.check("repo backup", done.returncode == 0 and
+                json.loads(done.stdout.splitlines()[-1])["files_new"] == 1, seen(done))
+    done = cli(*where, "backup", source, source + "/none", env=env)
+    suite.check("repo backup of what is not there", done.returncode == 3, seen(done))
+    done = cli(*where, "snapshots", env=env)
+    suite.check("repo snapshots", "2 snapshots" in done.stdout and source in done.stdout, seen(done))
+    done = cli(*where, "restore", "latest", "--target", target, env=env)
+    suite.check("repo restore", done.returncode == 0 and
+                os.path.exists(target + source + "/a"), seen(done))
+    done = cli(*where, "snapshots", env=dict(env, RESTIC_PASSWORD="y"))
+    suite.check("repo: wrong password", done.returncode == 12 and "--password-file" in done.stderr,
+                seen(done))
+    done = cli("repo", "--help")
+    suite.check("repo: help", done.returncode == 0 and "forget" in done.stdout, seen(done))
+    suite.check("repo is a feature", "repo.restic" in cli("version").stdout)
+
+
 def interrupts(cli):
     """Ctrl-C during a hook that does not end: the run is cancelled and cleaned up."""
     slow = cli.file("slow.sh", f"#!/bin/sh\ntouch {cli.folder}/began\nexec sleep 60\n")
@@ -318,6 +347,7 @@ def main():
         locations(cli)
         validation(cli)
         interrupts(cli)
+        repositories(cli)
         operations(cli)
     suite.finish()
 
