@@ -133,16 +133,36 @@ void vmbi_node_mode_text(uint32_t go_mode, char out[VMBI_NODE_MODE_SIZE])
 
 /* ---- printing ------------------------------------------------------------------------------ */
 
+/* Nodes are printed by the million: no formatting by text. */
+static void print_key(vmbi_buf *out, const char *key)
+{
+    vmbi_buf_add(out, ",\"", 2);
+    vmbi_buf_adds(out, key);
+    vmbi_buf_add(out, "\":", 2);
+}
+
 static void print_string(vmbi_buf *out, const char *key, const char *s)
 {
-    vmbi_buf_addf(out, ",\"%s\":", key);
+    print_key(out, key);
     vmbi_buf_add_json_string(out, s, strlen(s));
+}
+
+static void print_any_number(vmbi_buf *out, const char *key, uint64_t v)
+{
+    char digits[20];
+    size_t n = sizeof(digits);
+    do {
+        digits[--n] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v != 0);
+    print_key(out, key);
+    vmbi_buf_add(out, digits + n, sizeof(digits) - n);
 }
 
 static void print_number(vmbi_buf *out, const char *key, uint64_t v)
 {
     if (v != 0) {
-        vmbi_buf_addf(out, ",\"%s\":%llu", key, (unsigned long long)v);
+        print_any_number(out, key, v);
     }
 }
 
@@ -154,7 +174,9 @@ void vmbi_node_print_time(vmbi_buf *out, const char *key, struct timespec t)
     const int64_t limit = INT64_C(9223372035);
     seconds = seconds > limit ? limit : seconds < -limit ? -limit : seconds;
     vmbi_format_rfc3339(seconds * VMBI_SECOND, text);
-    vmbi_buf_addf(out, ",\"%s\":\"%.19s", key, text);
+    print_key(out, key);
+    vmbi_buf_addc(out, '"');
+    vmbi_buf_add(out, text, 19);
     if (t.tv_nsec != 0) {
         char fraction[12];
         int n = 9;
@@ -236,12 +258,16 @@ void vmbi_node_print(const vmbi_node *n, vmbi_buf *out)
         out->status = quoted.status;
     }
     vmbi_buf_free(&quoted);
-    vmbi_buf_addf(out, ",\"type\":\"%s\"", type_names[n->type]);
+    print_key(out, "type");
+    vmbi_buf_addc(out, '"');
+    vmbi_buf_adds(out, type_names[n->type]);
+    vmbi_buf_addc(out, '"');
     print_number(out, "mode", n->mode);
     vmbi_node_print_time(out, "mtime", n->mtime);
     vmbi_node_print_time(out, "atime", n->atime);
     vmbi_node_print_time(out, "ctime", n->ctime);
-    vmbi_buf_addf(out, ",\"uid\":%u,\"gid\":%u", n->uid, n->gid);
+    print_any_number(out, "uid", n->uid);
+    print_any_number(out, "gid", n->gid);
     if (n->user != NULL && n->user[0] != '\0') {
         print_string(out, "user", n->user);
     }

@@ -161,7 +161,20 @@ static void enqueue(vmbi_pool *p, vmbi_pool_job *job)
     }
     p->last = job;
     job->group->pending++;
-    (void)pthread_cond_signal(&p->work);
+    p->n_unseen += job->task != NULL ? 1 : 0;
+    if (job->task == NULL || p->n_unseen >= VMBI_POOL_WAKE_TASKS) {
+        p->n_unseen = 0;
+        (void)pthread_cond_signal(&p->work);
+    }
+}
+
+/* Before a wait for what is queued; caller holds the lock. */
+static void wake_all(vmbi_pool *p)
+{
+    if (p->n_unseen > 0) {
+        p->n_unseen = 0;
+        (void)pthread_cond_broadcast(&p->work);
+    }
 }
 
 void vmbi_pool_run(vmbi_pool *p, vmbi_pool_job *job, vmbi_pool_task_fn task, void *arg,
@@ -170,6 +183,7 @@ void vmbi_pool_run(vmbi_pool *p, vmbi_pool_job *job, vmbi_pool_task_fn task, voi
     *job = (vmbi_pool_job){.group = group, .task = task, .arg = arg};
     (void)pthread_mutex_lock(&p->lock);
     if (p->n_tasks == VMBI_POOL_MAX_TASKS) {
+        wake_all(p);
         while (p->n_tasks > VMBI_POOL_MAX_TASKS / 2) {
             (void)pthread_cond_wait(&p->room, &p->lock);
         }
@@ -190,6 +204,7 @@ vmb_code vmbi_pool_failed(vmbi_pool *p)
 /* lock held */
 static void wait_room(vmbi_pool *p, size_t len)
 {
+    wake_all(p);
     while (p->failed_code == VMB_OK && p->bytes > 0 && p->bytes + len > p->max_bytes) {
         (void)pthread_cond_wait(&p->room, &p->lock);
     }
@@ -317,6 +332,7 @@ uint8_t *vmbi_pool_spare(vmbi_pool *p)
 vmb_code vmbi_pool_wait(vmbi_pool *p, vmbi_pool_group *group, vmb_error **err)
 {
     (void)pthread_mutex_lock(&p->lock);
+    wake_all(p);
     while (group->pending > 0) { /* after a failure jobs are dropped, which is quick */
         (void)pthread_cond_wait(&p->room, &p->lock);
     }

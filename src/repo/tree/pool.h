@@ -43,7 +43,8 @@ typedef struct vmbi_pool_job {
 enum {
     VMBI_POOL_MAX_THREADS = 16,
     VMBI_POOL_MAX_SPARES = 4,
-    VMBI_POOL_MAX_TASKS = 256 /* that wait or run */
+    VMBI_POOL_MAX_TASKS = 256, /* that wait or run */
+    VMBI_POOL_WAKE_TASKS = 16  /* so many small tasks are worth waking a worker */
 };
 
 typedef struct vmbi_pool {
@@ -55,6 +56,7 @@ typedef struct vmbi_pool {
     size_t bytes;     /* in jobs that wait or run */
     size_t max_bytes;
     size_t n_tasks;
+    size_t n_unseen;  /* tasks put in the queue since a worker was woken for one */
     size_t n_started; /* threads that know their number */
     bool stopping;
     bool dry_run; /* set it after init: blobs are hashed and counted, not saved */
