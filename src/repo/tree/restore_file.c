@@ -17,34 +17,21 @@ enum { RUN_MAX_GAP = 64 * 1024 }; /* of bytes that nobody wants, between two blo
 
 /* ---- writing ----------------------------------------------------------------------------------- */
 
-typedef struct writing {
-    vmbi_restorer *r;
-    int fd;
-    uint64_t offset;
-} writing;
-
 static bool all_zero(const uint8_t *p, size_t len)
 {
     return len > 0 && p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
 }
 
-static vmb_code write_blob(void *user, size_t i, const void *data, size_t len, vmb_error *why,
-                           vmb_error **err)
+vmb_code vmbi_restorer_write(const vmbi_restorer *r, int fd, const void *data, size_t len,
+                             uint64_t at, uint64_t *hole, vmb_error **err)
 {
-    writing *w = user;
-    (void)i;
-    if (data == NULL) {
-        return vmbi_fail(err, vmb_error_code(why), "%s", vmb_error_message(why));
-    }
     const uint8_t *p = data;
-    uint64_t at = w->offset;
-    w->offset += len;
-    if (!w->r->options->no_sparse && all_zero(p, len)) { /* a hole: extended at the end */
-        w->r->stats.bytes_hole += len;
+    if (!r->options->no_sparse && all_zero(p, len)) { /* the file is extended at the end */
+        *hole += len;
         return VMB_OK;
     }
     while (len > 0) {
-        ssize_t n = pwrite(w->fd, p, len, (off_t)at);
+        ssize_t n = pwrite(fd, p, len, (off_t)at);
         if (n < 0 && errno != EINTR) {
             return vmbi_fail_errno(err, errno, "write");
         }
@@ -130,10 +117,10 @@ static vmb_code write_file(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_nod
     if (fd < 0) {
         return vmbi_fail_errno(err, errno, "create");
     }
-    writing w = {r, fd, 0};
-    rc = data != NULL ? write_blob(&w, 0, data, len, NULL, err)
-                      : vmbi_tree_content(r->repo, node, r->job, write_blob, &w, err);
-    if (rc == VMB_OK && ftruncate(fd, (off_t)w.offset) != 0) {
+    uint64_t size = len;
+    rc = data != NULL ? vmbi_restorer_write(r, fd, data, len, 0, &r->stats.bytes_hole, err)
+                      : vmbi_restorer_content(r, node, fd, &size, err);
+    if (rc == VMB_OK && ftruncate(fd, (off_t)size) != 0) {
         rc = vmbi_fail_errno(err, errno, "extend");
     }
     if (rc == VMB_OK && r->options->verify) {
@@ -153,7 +140,7 @@ static vmb_code write_file(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_nod
         return rc;
     }
     r->stats.files++;
-    r->stats.bytes += w.offset;
+    r->stats.bytes += size;
     return VMB_OK;
 }
 

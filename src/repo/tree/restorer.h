@@ -60,11 +60,20 @@ void vmbi_restorer_metadata(vmbi_restorer *r, int dirfd, const char *name, int f
 /* Where an entry is made before it replaces another one; name itself when nothing is replaced. */
 const char *vmbi_restorer_temporary(const vmbi_restorer *r, const char *name);
 
+/* ---- restore_content.c ----------------------------------------------------------------------- */
+
+/* Writes the content of a file, whose size is in *size afterwards. */
+vmb_code vmbi_restorer_content(vmbi_restorer *r, const vmbi_node *node, int fd, uint64_t *size,
+                               vmb_error **err);
+
 /* ---- restore_file.c -------------------------------------------------------------------------- */
 
 /* Restores a regular file, or notes it for the batch of its directory (then node is taken over). */
 vmb_code vmbi_restorer_file(vmbi_restorer *r, vmbi_restore_dir *d, vmbi_node *node,
                             const char *path, vmb_error **err);
+/* Writes bytes at a place, zeros as a hole (counted in *hole) unless told otherwise. Any thread. */
+vmb_code vmbi_restorer_write(const vmbi_restorer *r, int fd, const void *data, size_t len,
+                             uint64_t at, uint64_t *hole, vmb_error **err);
 /* Restores what the batch holds; all of it lies in d. */
 vmb_code vmbi_restorer_flush(vmbi_restorer *r, vmbi_restore_dir *d, vmb_error **err);
 

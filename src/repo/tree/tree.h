@@ -39,6 +39,11 @@ vmb_code vmbi_tree_walk_run(const vmbi_tree_walk *w, const vmbi_repo_id *root, v
 /* The node that an absolute path names below a tree; release it with vmbi_node_done(). */
 vmb_code vmbi_tree_find(vmbi_repo *r, const vmbi_repo_id *root, const char *path, vmbi_node *out,
                         vmb_error **err);
+/* How many blobs of a file from the i-th on lie in one pack, one behind the other: one request for
+ * all. 0: the index does not know the first one. */
+enum { VMBI_TREE_RUN_MAX = 64 };
+size_t vmbi_tree_run_length(vmbi_repo *r, const vmbi_node *node, size_t i,
+                            vmbi_blob_place places[VMBI_TREE_RUN_MAX]);
 /* Reads the content of a file in order, neighbours with one request. fn gets each blob, with its
  * number; data NULL: it cannot be read (see vmbi_repo_load_run). */
 vmb_code vmbi_tree_content(vmbi_repo *r, const vmbi_node *file, vmb_job *job, vmbi_repo_blob_fn fn,

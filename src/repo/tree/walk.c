@@ -10,7 +10,6 @@
 enum {
     MAX_DEPTH = 1000,
     MAX_WALK_BYTES = 512 << 20,
-    RUN_MAX_BLOBS = 64,
     RUN_MAX_BYTES = 8 * 1024 * 1024, /* of one request */
     RUN_MAX_GAP = 64 * 1024          /* of bytes that nobody wants, between two blobs */
 };
@@ -212,11 +211,11 @@ static vmb_code hand_on(void *user, size_t i, const void *data, size_t len, vmb_
     return s->fn(s->user, s->first + i, data, len, why, err);
 }
 
-/* How many blobs from i on lie in one pack, one behind the other: one request for all. */
-static size_t run_length(vmbi_repo *r, const vmbi_node *node, size_t i, vmbi_blob_place *places)
+size_t vmbi_tree_run_length(vmbi_repo *r, const vmbi_node *node, size_t i,
+                            vmbi_blob_place places[VMBI_TREE_RUN_MAX])
 {
     size_t n = 0;
-    while (i + n < node->n_content && n < RUN_MAX_BLOBS) {
+    while (i + n < node->n_content && n < VMBI_TREE_RUN_MAX) {
         vmbi_blob_place *p = &places[n];
         if (!vmbi_repo_find_blob(r, VMBI_BLOB_DATA, &node->content[i + n], p)) {
             break;
@@ -237,11 +236,11 @@ static size_t run_length(vmbi_repo *r, const vmbi_node *node, size_t i, vmbi_blo
 vmb_code vmbi_tree_content(vmbi_repo *r, const vmbi_node *file, vmb_job *job, vmbi_repo_blob_fn fn,
                            void *user, vmb_error **err)
 {
-    vmbi_blob_place places[RUN_MAX_BLOBS];
+    vmbi_blob_place places[VMBI_TREE_RUN_MAX];
     vmb_code rc = VMB_OK;
     for (size_t i = 0; i < file->n_content && rc == VMB_OK;) {
         shifted s = {fn, user, i};
-        size_t n = run_length(r, file, i, places);
+        size_t n = vmbi_tree_run_length(r, file, i, places);
         if (n == 0) {
             char hex[VMBI_REPO_HEX_SIZE];
             vmbi_repo_id_hex(&file->content[i], hex);
