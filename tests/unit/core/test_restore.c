@@ -44,6 +44,7 @@ typedef struct fake {
     char dir[64];          /* the store */
     char hooks[512];       /* commands that were run */
     vmb_run *cancel;       /* cancelled by the first create */
+    int fills;             /* calls of the volume provider */
 } fake;
 
 #define RES(name, kind, ns)                                                                        \
@@ -89,17 +90,23 @@ static vmb_code f_list(void *user, vmb_job *job, const char *group, const char *
                        const char *resource, const char *ns, const char *selector,
                        int64_t page_size, vmb_item_sink *out, vmb_error **err)
 {
-    (void)user;
+    fake *f = user;
+    vmb_code rc = VMB_OK;
     (void)job;
     (void)group;
     (void)version;
     (void)resource;
-    (void)ns;
-    (void)selector;
     (void)page_size;
-    (void)out;
-    (void)err;
-    return VMB_OK;
+    /* only what configures the action for storage classes */
+    if (ns == NULL || selector == NULL || strstr(selector, "change-storage-class") == NULL) {
+        return VMB_OK;
+    }
+    for (size_t i = 0; i < f->n && rc == VMB_OK; i++) {
+        if (strcmp(f->objects[i].path, "configmaps/velero/classes") == 0) {
+            rc = vmb_item_sink_push(out, f->objects[i].json, strlen(f->objects[i].json), err);
+        }
+    }
+    return rc;
 }
 
 static vmb_code f_get(void *user, vmb_job *job, const char *group, const char *version,
@@ -224,6 +231,49 @@ static vmb_code f_exec(void *user, vmb_job *job, const char *ns, const char *pod
     return VMB_OK;
 }
 
+static vmb_code f_save(void *user, vmb_job *job, const char *volume, size_t len,
+                       vmb_progress *progress, vmb_sink *out, vmb_error **err)
+{
+    (void)user;
+    (void)job;
+    (void)volume;
+    (void)len;
+    (void)progress;
+    (void)out;
+    vmb_error_set(err, VMB_E_UNSUPPORTED, 0, "not here");
+    return VMB_E_UNSUPPORTED;
+}
+
+/* Finds no place at first, as long as the pod's volume is not mounted. */
+static vmb_code f_fill(void *user, vmb_job *job, const char *volume, size_t len,
+                       const char *snapshot, size_t snapshot_len, vmb_progress *progress,
+                       vmb_error **err)
+{
+    fake *f = user;
+    vmbi_json *v = NULL;
+    vmbi_json *s = NULL;
+    (void)job;
+    if (f->fills++ == 0) {
+        vmb_error_set(err, VMB_E_NOT_FOUND, 0, "no such folder");
+        return VMB_E_NOT_FOUND;
+    }
+    vmb_progress_update(progress, 1, 2);
+    vmb_code rc = vmbi_json_parse(volume, len, "volume", &v, err);
+    if (rc == VMB_OK) {
+        rc = vmbi_json_parse(snapshot, snapshot_len, "snapshot", &s, err);
+    }
+    if (rc == VMB_OK) {
+        (void)snprintf(f->hooks, sizeof(f->hooks), "%s/%s/%s=%s",
+                       vmbi_json_path_str(v, "pod.metadata.namespace"),
+                       vmbi_json_path_str(v, "pod.metadata.name"),
+                       vmbi_json_path_str(v, "volume.name"),
+                       vmbi_json_path_str(s, "status.snapshotID"));
+    }
+    vmbi_json_free(v);
+    vmbi_json_free(s);
+    return rc;
+}
+
 /* ---- backups ------------------------------------------------------------------------------- */
 
 typedef struct item {
@@ -331,7 +381,14 @@ static vmb_ctx *make_ctx(fake *f)
                               .exec = f_exec};
     assert_int_equal(vmb_ctx_new(&ctx, NULL), VMB_OK);
     assert_int_equal(vmb_ctx_add_cluster_provider(ctx, &cluster, NULL), VMB_OK);
+    vmb_volume_provider volumes = {.struct_size = sizeof(volumes),
+                                   .api_version = VMB_PROVIDER_API,
+                                   .name = "fake",
+                                   .user = f,
+                                   .backup = f_save,
+                                   .restore = f_fill};
     assert_int_equal(vmb_ctx_add_exec_provider(ctx, &exec, NULL), VMB_OK);
+    assert_int_equal(vmb_ctx_add_volume_provider(ctx, &volumes, NULL), VMB_OK);
     (void)snprintf(location, sizeof(location),
                    "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"BackupStorageLocation\",\"metadata\":"
                    "{\"name\":\"default\"},\"spec\":{\"provider\":\"vmbackup.io/dir\",\"default\":"
@@ -360,7 +417,7 @@ static int setup(void **state)
 static void remove_tree(const char *path)
 {
     static const char *const files[] = {
-        "backups/b1/b1.tar.gz", "backups/b1/velero-backup.json", "backups/b1", "backups",
+        "backups/b1/b1-podvolumebackups.json.gz", "backups/b1/b1.tar.gz", "backups/b1/velero-backup.json", "backups/b1", "backups",
         "restores/r1/restore-r1-logs.gz", "restores/r1/restore-r1-results.gz",
         "restores/r1/restore-r1-resource-list.json.gz",
         "restores/r1/restore-r1-itemoperations.json.gz", "restores/r1/r1-volumeinfo.json.gz",
@@ -384,7 +441,7 @@ static int teardown(void **state)
 }
 
 /* Runs a Restore whose spec is `spec`; the report is owned. */
-static vmbi_json *restore(fake *f, const char *spec, const char *phase)
+static vmbi_json *restore_labelled(fake *f, const char *spec, const char *labels, const char *phase)
 {
     char doc[2048];
     vmb_ctx *ctx = make_ctx(f);
@@ -396,8 +453,8 @@ static vmbi_json *restore(fake *f, const char *spec, const char *phase)
     size_t len = 0;
     (void)snprintf(doc, sizeof(doc),
                    "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"Restore\",\"metadata\":{\"name\":"
-                   "\"r1\"},\"spec\":%s}",
-                   spec);
+                   "\"r1\",\"labels\":%s},\"spec\":%s}",
+                   labels, spec);
     assert_int_equal(vmb_spec_parse(doc, strlen(doc), NULL, &s, NULL), VMB_OK);
     assert_int_equal(vmb_run_new(ctx, s, &run, NULL), VMB_OK);
     if (f->cancel != NULL) {
@@ -416,6 +473,11 @@ static vmbi_json *restore(fake *f, const char *spec, const char *phase)
     vmb_spec_free(s);
     vmb_ctx_unref(ctx);
     return report;
+}
+
+static vmbi_json *restore(fake *f, const char *spec, const char *phase)
+{
+    return restore_labelled(f, spec, "{}", phase);
 }
 
 static vmbi_json *created(fake *f, const char *path)
@@ -622,6 +684,83 @@ static void hooks_run_when_containers_do(void **state)
     vmbi_json_free(report);
 }
 
+static void pod_volumes_are_filled_when_mounted(void **state)
+{
+    fake *f = *state;
+    static const char records[] =
+        "[{\"spec\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"web\"},\"volume\":\"d\","
+        "\"uploaderType\":\"restic\"},\"status\":{\"phase\":\"Completed\",\"snapshotID\":"
+        "\"abc\"}},{\"spec\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"web\"},\"volume\":"
+        "\"d\"},\"status\":{\"phase\":\"Failed\"}}]";
+    vmbi_buf gz = VMBI_BUF_INIT(65536);
+    SHOP(f);
+    assert_int_equal(vmbi_gzip_buf(records, sizeof(records) - 1, &gz, NULL), VMB_OK);
+    write_file(f, "b1-podvolumebackups.json.gz", gz.data, gz.len);
+    vmbi_buf_free(&gz);
+    vmbi_json_free(restore(f, "{\"backupName\":\"b1\",\"namespaceMapping\":{\"shop\":\"new\"}}",
+                           "Completed"));
+    assert_int_equal(f->fills, 2);
+    assert_string_equal(f->hooks, "new/web/d=abc");
+}
+
+static void storage_classes_are_changed(void **state)
+{
+    fake *f = *state;
+    static const item claim[] = {
+        {"persistentvolumeclaims/namespaces/shop/disk.json",
+         OBJ("PersistentVolumeClaim", "disk", "shop", ",\"spec\":{\"storageClassName\":\"old\"}")}};
+    make_backup(f, claim, 1);
+    add(f, "configmaps/velero/classes",
+        "{\"metadata\":{\"name\":\"classes\"},\"data\":{\"old\":\"new\"}}");
+    vmbi_json_free(restore(f, "{\"backupName\":\"b1\"}", "PartiallyFailed")); /* no such class */
+    assert_null(find(f, "persistentvolumeclaims/shop/disk"));
+    add(f, "storageclasses.storage.k8s.io//new", "{\"metadata\":{\"name\":\"new\"}}");
+    vmbi_json_free(restore(f, "{\"backupName\":\"b1\"}", "Completed"));
+    vmbi_json *disk = created(f, "persistentvolumeclaims/shop/disk");
+    assert_string_equal(vmbi_json_path_str(disk, "spec.storageClassName"), "new");
+    vmbi_json_free(disk);
+}
+
+static void machines_change_by_labels_of_the_restore(void **state)
+{
+    fake *f = *state;
+    static const item vms[] = {
+        {"virtualmachines.kubevirt.io/namespaces/shop/vm.json",
+         "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachine\",\"metadata\":{\"name\":"
+         "\"vm\",\"namespace\":\"shop\"},\"spec\":{\"running\":true,\"template\":{\"spec\":{"
+         "\"domain\":{\"devices\":{\"interfaces\":[{\"macAddress\":\"02:00:00:00:00:01\"}]},"
+         "\"firmware\":{\"uuid\":\"u\"}},\"volumes\":[{\"dataVolume\":{\"name\":\"root\"}}]}}}}"},
+        {"datavolumes.cdi.kubevirt.io/namespaces/shop/root.json",
+         "{\"apiVersion\":\"cdi.kubevirt.io/v1beta1\",\"kind\":\"DataVolume\",\"metadata\":{"
+         "\"name\":\"root\",\"namespace\":\"shop\"}}"},
+        {"virtualmachineinstances.kubevirt.io/namespaces/shop/vm.json",
+         "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{"
+         "\"name\":\"vm\",\"namespace\":\"shop\",\"annotations\":{"
+         "\"cdi.kubevirt.io/velero.isOwned\":\"true\"}}}"},
+        {"pods/namespaces/shop/virt-launcher-vm.json",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"virt-launcher-vm\","
+         "\"namespace\":\"shop\",\"labels\":{\"kubevirt.io\":\"virt-launcher\"}},\"spec\":{}}"}};
+    make_backup(f, vms, 4);
+    vmbi_json_free(restore_labelled(
+        f, "{\"backupName\":\"b1\"}",
+        "{\"velero.kubevirt.io/restore-run-strategy\":\"Halted\","
+        "\"velero.kubevirt.io/clear-mac-address\":\"true\","
+        "\"velero.kubevirt.io/generate-new-firmware-uuid\":\"true\"}",
+        "Completed"));
+    vmbi_json *vm = created(f, "virtualmachines.kubevirt.io/shop/vm");
+    const vmbi_json *domain = vmbi_json_path(vm, "spec.template.spec.domain");
+    assert_string_equal(vmbi_json_path_str(vm, "spec.runStrategy"), "Halted");
+    assert_null(vmbi_json_path(vm, "spec.running"));
+    assert_null(vmbi_json_get(vmbi_json_at(vmbi_json_path(domain, "devices.interfaces"), 0),
+                              "macAddress"));
+    assert_int_equal(strlen(vmbi_json_path_str(domain, "firmware.uuid")), 36);
+    vmbi_json_free(vm);
+    assert_true(place(f, "datavolumes.cdi.kubevirt.io/shop/root") <
+                place(f, "virtualmachines.kubevirt.io/shop/vm"));
+    assert_null(find(f, "virtualmachineinstances.kubevirt.io/shop/vm"));
+    assert_null(find(f, "pods/shop/virt-launcher-vm"));
+}
+
 static void many_objects_are_created_side_by_side(void **state)
 {
     enum { MANY = 200 };
@@ -745,6 +884,9 @@ int main(void)
         TEST(existing_object_is_updated_by_policy),
         TEST(failed_object_makes_it_partial),
         TEST(hooks_run_when_containers_do),
+        TEST(pod_volumes_are_filled_when_mounted),
+        TEST(storage_classes_are_changed),
+        TEST(machines_change_by_labels_of_the_restore),
         TEST(many_objects_are_created_side_by_side),
         TEST(cancelled_restore_fails_and_leaves_its_log),
         TEST(index_within_budget_keeps_objects),
