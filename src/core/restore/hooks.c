@@ -436,6 +436,7 @@ void vmbi_restore_run_hooks(vmbi_restore *r)
                 give_up(r, entry, "not executed: the pod did not come up in time");
             }
             left += advance(r, entry, start) ? 0 : 1;
+            vmbi_restore_relay(r);
         }
         if (left == 0 || vmbi_limits_sleep(&r->job.limits, POLL_NS, NULL, "hooks") != VMB_OK) {
             return;

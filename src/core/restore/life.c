@@ -206,8 +206,8 @@ static vmb_code open_restore(vmb_run *run, vmbi_restore *r, vmb_error **err)
     r->restore_pvs = vmbi_json_bool(vmbi_json_get(r->spec, "restorePVs"), true);
     rc = vmbi_runlog_init_kind(&r->log, r->ctx->settings.log_level, "restore",
                                r->ctx->settings.ns, r->name, r->events, err);
-    r->log.fn = r->ctx->log_fn;
-    r->log.fn_user = r->ctx->log_user;
+    r->log.fn = r->ctx->log_fn != NULL ? vmbi_restore_log_line : NULL;
+    r->log.fn_user = r;
     return rc;
 }
 
@@ -403,6 +403,7 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
     if (rc == VMB_OK) {
         rc = vmbi_restore_all(r, err);
     }
+    vmbi_restore_relay(r);
     if (rc == VMB_OK) {
         vmbi_run_set_phase(run, r->log.errors > 0 ? "FinalizingPartiallyFailed" : "Finalizing");
         vmbi_restore_pod_volumes(r);
@@ -449,6 +450,7 @@ static vmb_code execute(vmb_run *run, vmbi_restore *r, const char **phase, vmb_e
         rc = restore_backup(run, r, phase, err);
         r->completion_unix_ns = vmbi_unix_ns();
         leave_files(r);
+        vmbi_restore_relay(r);
         vmb_error *why = NULL;
         vmb_code set = set_status(r, *phase,
                                   rc != VMB_OK && err != NULL ? vmb_error_message(*err) : NULL,
@@ -516,6 +518,7 @@ static void close_restore(vmbi_restore *r)
     vmbi_json_free(r->backup);
     vmbi_json_free(r->resource);
     vmb_error_free(r->why);
+    vmbi_events_done(&r->relay);
     (void)pthread_mutex_destroy(&r->lock);
     (void)pthread_mutex_destroy(&r->ns_lock);
     (void)pthread_cond_destroy(&r->changed);
@@ -525,7 +528,7 @@ vmb_code vmbi_restore_execute(vmb_run *run, const char **phase, vmb_error **err)
 {
     vmbi_restore r = {
         .ctx = run->ctx,
-        .events = &run->events,
+        .receiver = &run->events,
         .start_unix_ns = vmbi_unix_ns(),
         .items = VMBI_MAP_INIT(NULL),
         .provision = VMBI_MAP_INIT(NULL),
@@ -537,9 +540,16 @@ vmb_code vmbi_restore_execute(vmb_run *run, const char **phase, vmb_error **err)
     r.job.limits.cancel = run->cancel;
     r.job.log = job_log;
     r.job.log_user = &r;
+    r.events = &r.relay;
     int64_t start = vmbi_mono_ns();
     vmb_error *why = NULL;
-    vmb_code rc = execute(run, &r, phase, &why);
+    vmb_code rc = vmbi_events_init(&r.relay, &why);
+    if (rc == VMB_OK) {
+        rc = execute(run, &r, phase, &why);
+        vmbi_restore_relay(&r);
+    } else {
+        r.relay.fd = -1;
+    }
     vmb_code reported =
         make_report(run, &r, vmbi_mono_ns() - start, rc == VMB_OK ? &why : NULL);
     close_restore(&r);

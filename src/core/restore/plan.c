@@ -3,12 +3,16 @@
 #include "core/restore/restore.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/strs.h"
 
 enum { QUEUE_ITEMS = 2 * VMBI_RESTORE_WORKERS };
+
+#define TELL_NS (50 * VMBI_MS)
 
 static const char crds[] = "customresourcedefinitions.apiextensions.k8s.io";
 
@@ -94,14 +98,27 @@ static void pool_start(pool *p, size_t wanted)
     }
 }
 
+/* A short wait for room or the end, then the receivers of events hear what there is. Holds the lock
+ * before and after. */
+static void wait_and_tell(pool *p)
+{
+    int64_t until = vmbi_unix_ns() + TELL_NS;
+    struct timespec t = {(time_t)(until / VMBI_SECOND), (long)(until % VMBI_SECOND)};
+    (void)pthread_cond_timedwait(&p->less, &p->lock, &t);
+    (void)pthread_mutex_unlock(&p->lock);
+    vmbi_restore_relay(p->r);
+    (void)pthread_mutex_lock(&p->lock);
+}
+
 /* Until all that was queued is done. */
 static void pool_wait(pool *p)
 {
     (void)pthread_mutex_lock(&p->lock);
     while (p->n > 0 || p->busy > 0) {
-        (void)pthread_cond_wait(&p->less, &p->lock);
+        wait_and_tell(p);
     }
     (void)pthread_mutex_unlock(&p->lock);
+    vmbi_restore_relay(p->r);
 }
 
 static void pool_done(pool *p)
@@ -122,11 +139,12 @@ static void pool_give(pool *p, work *w)
 {
     if (p->n_threads == 0) {
         do_work(p->r, w);
+        vmbi_restore_relay(p->r);
         return;
     }
     (void)pthread_mutex_lock(&p->lock);
     while (p->n == QUEUE_ITEMS) {
-        (void)pthread_cond_wait(&p->less, &p->lock);
+        wait_and_tell(p);
     }
     p->queue[(p->first + p->n) % QUEUE_ITEMS] = w;
     p->n++;

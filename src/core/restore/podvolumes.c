@@ -117,6 +117,7 @@ static const vmb_volume_provider *best_provider(vmbi_restore *r, const char *tex
     return best;
 }
 
+/* May come from threads of the provider. */
 static void progress(void *user, int64_t done_bytes, int64_t total_bytes)
 {
     vmbi_restore *r = user;
@@ -233,5 +234,6 @@ void vmbi_restore_pod_volumes(vmbi_restore *r)
 {
     for (size_t i = 0; i < vmbi_json_len(r->volume_pods); i++) {
         restore_pod(r, vmbi_json_at(r->volume_pods, i));
+        vmbi_restore_relay(r);
     }
 }

@@ -40,7 +40,9 @@ typedef struct vmbi_restore {
     vmbi_store store;
     vmbi_index index;
     vmbi_restore_filter *filter;
-    vmbi_events *events;
+    vmbi_events relay;   /* what any thread tells; the run's thread passes it on */
+    vmbi_events *events; /* = &relay */
+    vmbi_events *receiver; /* of the run */
     int64_t start_unix_ns;
     int64_t completion_unix_ns;
     bool restore_pvs;    /* spec.restorePVs is not false */
@@ -104,6 +106,10 @@ void vmbi_restore_break(vmbi_restore *r, vmb_code rc, vmb_error **why);
 bool vmbi_restore_is_broken(vmbi_restore *r);
 /* Is this failure the end of the restore (cancelled, no memory)? Then it is noted as such. */
 bool vmbi_restore_is_over(vmbi_restore *r, vmb_code rc, vmb_error **why);
+/* Passes events and log lines on to their receivers; on the run's thread only, without the lock. */
+void vmbi_restore_relay(vmbi_restore *r);
+/* For the log: lines wait for the run's thread. */
+void vmbi_restore_log_line(void *user, int32_t level, const char *msg);
 /* "pods/ns/name" for messages. */
 void vmbi_restore_id(const vmbi_ritem *item, char *out, size_t size);
 

@@ -72,6 +72,30 @@ void vmbi_restore_id(const vmbi_ritem *item, char *out, size_t size)
                    item->target[0] != '\0' ? "/" : "", item->name);
 }
 
+/* ---- telling ------------------------------------------------------------------------------- */
+
+enum { LOG_LINE = 1000 }; /* a kind of event that never leaves the relay */
+
+void vmbi_restore_log_line(void *user, int32_t level, const char *msg)
+{
+    vmbi_restore *r = user;
+    vmbi_events_emit(&r->relay, LOG_LINE, level, "", msg, 0, -1);
+}
+
+void vmbi_restore_relay(vmbi_restore *r)
+{
+    struct vmb_event *e;
+    while ((e = vmbi_events_next(&r->relay)) != NULL) {
+        if (e->kind == LOG_LINE) {
+            r->ctx->log_fn(r->ctx->log_user, e->level, e->text);
+        } else {
+            vmbi_events_emit(r->receiver, e->kind, e->level, e->subject, e->text, e->done,
+                             e->total);
+        }
+        vmbi_event_free(e);
+    }
+}
+
 /* ---- the end of it ------------------------------------------------------------------------- */
 
 void vmbi_restore_break(vmbi_restore *r, vmb_code rc, vmb_error **why)

@@ -45,6 +45,8 @@ typedef struct fake {
     char hooks[512];       /* commands that were run */
     vmb_run *cancel;       /* cancelled by the first create */
     int fills;             /* calls of the volume provider */
+    pthread_t thread;      /* that executes the run */
+    int events, strangers; /* told on that thread, and on another one */
 } fake;
 
 #define RES(name, kind, ns)                                                                        \
@@ -361,6 +363,20 @@ static const item shop[] = {
 
 /* ---- running ------------------------------------------------------------------------------- */
 
+static void on_event(void *user, const vmb_event *event)
+{
+    fake *f = user;
+    (void)event;
+    *(pthread_equal(f->thread, pthread_self()) ? &f->events : &f->strangers) += 1;
+}
+
+static void on_log(void *user, int32_t level, const char *msg)
+{
+    (void)level;
+    (void)msg;
+    on_event(user, NULL);
+}
+
 static vmb_ctx *make_ctx(fake *f)
 {
     char location[512];
@@ -394,6 +410,7 @@ static vmb_ctx *make_ctx(fake *f)
                    "{\"name\":\"default\"},\"spec\":{\"provider\":\"vmbackup.io/dir\",\"default\":"
                    "true,\"config\":{\"path\":\"%s\"}}}",
                    f->dir);
+    assert_int_equal(vmb_ctx_set_log(ctx, on_log, f, NULL, NULL), VMB_OK);
     assert_int_equal(vmb_ctx_add_location(ctx, location, strlen(location), NULL), VMB_OK);
     return ctx;
 }
@@ -460,7 +477,11 @@ static vmbi_json *restore_labelled(fake *f, const char *spec, const char *labels
     if (f->cancel != NULL) {
         f->cancel = run;
     }
+    f->thread = pthread_self();
+    assert_int_equal(vmb_run_set_event_fn(run, on_event, f, NULL), VMB_OK);
     (void)vmb_run_execute(run, &err);
+    assert_true(f->events > 0);
+    assert_int_equal(f->strangers, 0);
     if (strcmp(vmb_run_phase(run), phase) != 0) {
         fail_msg("phase %s: %s", vmb_run_phase(run), vmb_error_message(err));
     }
