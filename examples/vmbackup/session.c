@@ -141,11 +141,13 @@ static int use_volumes(const struct cli_args *args, vmb_ctx *ctx)
     } known[] = {{"fs-host-pods", "hostPods"},
                  {"fs-node", "node"},
                  {"fs-password-file", "passwordFile"},
-                 {"fs-compression", "compression"}};
+                 {"fs-compression", "compression"},
+                 {"namespace", "namespace"}};
     json_t *settings;
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (cli_value(args, known[i].flag) && !cli_flag(args, "fs-backup")) {
+        if (cli_value(args, known[i].flag) && !cli_flag(args, "fs-backup") &&
+            strncmp(known[i].flag, "fs-", 3) == 0) {
             cli_error("--%s needs --fs-backup", known[i].flag);
             return CLI_USAGE;
         }

@@ -129,6 +129,7 @@ typedef struct vmb_volume_provider {
                        vmb_progress *progress, vmb_sink *out, vmb_error **err);
     /**
      * Brings a volume back into the volume of a pod that waits for it. NULL: unsupported.
+     * VMB_E_NOT_FOUND says that the pod's volume is not there yet: the call is repeated for a while.
      * @param snapshot what backup wrote (or the spec and status of a PodVolumeBackup), as JSON
      */
     vmb_code (*restore)(void *user, vmb_job *job, const char *volume, size_t len,

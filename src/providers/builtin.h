@@ -32,7 +32,7 @@ vmb_code vmbi_store_dir_new(const vmbi_json *settings, vmb_store_provider *out, 
 vmb_code vmbi_snapshot_csi_new(const vmbi_json *settings, vmb_snapshot_provider *out,
                                vmb_error **err);
 
-/* {"password"|"passwordFile","hostPods","node","compression","lockWait","threads"} */
+/* {"password"|"passwordFile","hostPods","node","namespace","compression","lockWait","threads"} */
 vmb_code vmbi_volume_repo_new(const vmbi_json *settings, vmb_volume_provider *out,
                               vmb_error **err);
 

@@ -95,14 +95,16 @@ static vmb_code from_secret(const vmbi_json *secret, const char *name, vmbi_buf 
     return code;
 }
 
-/* Where Velero's resources live: the namespace of the Backup. */
-static vmb_code velero_namespace(const vmb_job *job, char *out, size_t size, vmb_error **err)
+/* Where Velero's resources live: the namespace of the Backup, unless the settings name one. */
+static vmb_code velero_namespace(const vmbi_volrepo *p, const vmb_job *job, char *out, size_t size,
+                                 vmb_error **err)
 {
     const char *text = vmb_job_backup_json(job);
     vmbi_json *backup = NULL;
     vmb_code code = text != NULL ? vmbi_json_parse(text, strlen(text), "backup", &backup, err)
                                  : VMB_OK;
     const char *ns = vmbi_json_path_str(backup, "metadata.namespace");
+    ns = p->ns[0] != '\0' ? p->ns : ns;
     ns = ns != NULL && ns[0] != '\0' ? ns : "velero";
     if (code == VMB_OK && strlen(ns) >= size) {
         code = vmbi_fail(err, VMB_E_LIMIT, "namespace %.80s: too long", ns);
@@ -114,10 +116,10 @@ static vmb_code velero_namespace(const vmb_job *job, char *out, size_t size, vmb
     return code;
 }
 
-static vmb_code from_cluster(vmb_job *job, vmbi_buf *out, vmb_error **err)
+static vmb_code from_cluster(const vmbi_volrepo *p, vmb_job *job, vmbi_buf *out, vmb_error **err)
 {
     char ns[256];
-    vmb_code code = velero_namespace(job, ns, sizeof ns, err);
+    vmb_code code = velero_namespace(p, job, ns, sizeof ns, err);
     if (code == VMB_OK && vmb_job_cluster(job) == NULL) {
         return vmbi_fail(err, VMB_E_UNSUPPORTED,
                          "no cluster to read the repositories' password from: set password or "
@@ -153,5 +155,5 @@ vmb_code vmbi_volrepo_password(const vmbi_volrepo *p, vmb_job *job, vmbi_buf *ou
         return vmbi_buf_check(out, err, "password");
     }
     return p->password_file != NULL ? from_file(p->password_file, out, err)
-                                    : from_cluster(job, out, err);
+                                    : from_cluster(p, job, out, err);
 }

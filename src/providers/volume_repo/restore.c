@@ -116,6 +116,20 @@ static vmb_code restore_disk(restore_call *c, const char *id, const char *path, 
     return code;
 }
 
+static vmb_code fill_place(vmbi_volrepo *p, restore_call *c, const saved_volume *saved, bool block,
+                           const char *path, vmb_error **err)
+{
+    vmb_code code =
+        vmbi_volrepo_open(p, c->job, saved->ns, false, VMBI_REPO_SHARED, &c->session, err);
+    if (code == VMB_OK) {
+        code = vmbi_repo_load_index(c->session.repo, err);
+    }
+    if (code == VMB_OK) {
+        code = block ? restore_disk(c, saved->id, path, err) : restore_tree(c, saved->id, path, err);
+    }
+    return code;
+}
+
 vmb_code vmbi_volrepo_restore(void *user, vmb_job *job, const char *volume, size_t len,
                               const char *snapshot, size_t snapshot_len, vmb_progress *progress,
                               vmb_error **err)
@@ -136,14 +150,14 @@ vmb_code vmbi_volrepo_restore(void *user, vmb_job *job, const char *volume, size
         code = vmbi_volrepo_path(p, &v, &path, err);
     }
     if (code == VMB_OK) {
-        code = vmbi_volrepo_open(p, job, saved.ns, false, VMBI_REPO_SHARED, &c.session, err);
-    }
-    if (code == VMB_OK) {
-        code = vmbi_repo_load_index(c.session.repo, err);
-    }
-    if (code == VMB_OK) {
-        code = v.block ? restore_disk(&c, saved.id, path.data, err)
-                       : restore_tree(&c, saved.id, path.data, err);
+        vmb_error *why = NULL;
+        code = fill_place(p, &c, &saved, v.block, path.data, &why);
+        if (code == VMB_E_NOT_FOUND) { /* that would mean: the pod's volume is not there yet */
+            code = vmbi_fail(err, VMB_E_INVALID, "%s", vmb_error_message(why));
+            vmb_error_free(vmbi_steal(&why));
+        } else {
+            vmbi_error_move(err, &why);
+        }
     }
 out:
     vmbi_volrepo_close(&c.session);

@@ -27,6 +27,7 @@ static void volrepo_destroy(void *user)
     vmbi_free(p->password_file);
     vmbi_free(p->host_pods);
     vmbi_free(p->node);
+    vmbi_free(p->ns);
     (void)pthread_mutex_destroy(&p->making);
     vmbi_free(p);
 }
@@ -87,9 +88,10 @@ static vmb_code read_setting(vmbi_volrepo *p, const char *key, const vmbi_json *
                   : strcmp(key, "passwordFile") == 0 ? &p->password_file
                   : strcmp(key, "hostPods") == 0     ? &p->host_pods
                   : strcmp(key, "node") == 0         ? &p->node
+                  : strcmp(key, "namespace") == 0    ? &p->ns
                                                      : NULL;
     if (slot != NULL) {
-        if (text == NULL || (text[0] == '\0' && slot != &p->node)) {
+        if (text == NULL || (text[0] == '\0' && slot != &p->node && slot != &p->ns)) {
             return bad(err, key, "empty or no string");
         }
         return set_text(slot, text) ? VMB_OK : vmbi_fail_nomem(err);
@@ -111,8 +113,8 @@ static vmb_code read_setting(vmbi_volrepo *p, const char *key, const vmbi_json *
     }
     return vmbi_fail(err, VMB_E_ARG,
                      "volume.repo: setting \"%s\" is unknown; known are \"compression\", "
-                     "\"hostPods\", \"lockWait\", \"node\", \"password\", \"passwordFile\" and "
-                     "\"threads\"",
+                     "\"hostPods\", \"lockWait\", \"namespace\", \"node\", \"password\", "
+                     "\"passwordFile\" and \"threads\"",
                      key);
 }
 
@@ -143,8 +145,9 @@ vmb_code vmbi_volume_repo_new(const vmbi_json *settings, vmb_volume_provider *ou
     p->lock_wait_ns = LOCK_WAIT_SECONDS * VMBI_SECOND;
     p->host_pods = vmbi_strdup(default_pods);
     p->node = vmbi_strdup("");
-    vmb_code code = p->host_pods != NULL && p->node != NULL ? read_settings(p, settings, err)
-                                                            : vmbi_fail_nomem(err);
+    p->ns = vmbi_strdup("");
+    bool ok = p->host_pods != NULL && p->node != NULL && p->ns != NULL;
+    vmb_code code = ok ? read_settings(p, settings, err) : vmbi_fail_nomem(err);
     if (code != VMB_OK) {
         volrepo_destroy(p);
         return code;

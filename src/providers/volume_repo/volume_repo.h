@@ -15,6 +15,7 @@ typedef struct vmbi_volrepo {
     char *password_file; /* NULL: none */
     char *host_pods;     /* the kubelet's folder of pods, on this machine */
     char *node;          /* "": pods of every node */
+    char *ns;            /* of the Secret with the password; "": that of the Backup */
     vmbi_repo_compression compression;
     int64_t lock_wait_ns;
     size_t threads;        /* of one volume; 0: the repository's choice */

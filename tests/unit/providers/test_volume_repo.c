@@ -404,7 +404,10 @@ static void removed_snapshot_is_gone_and_stays_gone(void **state)
     assert_int_equal(save(f, EMPTY_DIR), VMB_OK);
     assert_int_equal(f->p.remove(f->p.user, &f->job, f->result.data, f->result.len, NULL), VMB_OK);
     assert_int_equal(f->p.remove(f->p.user, &f->job, f->result.data, f->result.len, NULL), VMB_OK);
-    assert_int_equal(bring_back(f, EMPTY_DIR), VMB_E_NOT_FOUND);
+    assert_int_equal(bring_back(f, EMPTY_DIR), VMB_E_INVALID);
+    static const char later[] = "{'pod':{'metadata':{'name':'p','namespace':'shop','uid':'u7'}},"
+                                "'volume':{'name':'v'}}";
+    assert_int_equal(bring_back(f, later), VMB_E_NOT_FOUND); /* the pod does not run yet */
 }
 
 static void record_of_velero_is_understood(void **state)
@@ -478,6 +481,9 @@ static void password_comes_from_where_velero_keeps_it(void **state)
              "{'metadata':{'name':'velero-repo-credentials','namespace':'vel'},"
              "'data':{'repository-password':'IG5ldyAK'}}"); /* " new \n" */
     expect_password(f, "new");
+    reopen_provider(f, ",'namespace':'elsewhere'");
+    expect_password(f, "static-passw0rd");
+    reopen_provider(f, "");
     make(f, "file", " words in a file\n");
     (void)snprintf(text, sizeof(text), ",'passwordFile':'%s/file'", f->dir);
     reopen_provider(f, text);
