@@ -19,7 +19,9 @@
 enum {
     VMBI_REPO_ID_SIZE = 32,
     VMBI_REPO_HEX_SIZE = 65,   /* an ID in hex with its NUL */
-    VMBI_REPO_MAX_BLOB = 128 << 20 /* plaintext bytes of a blob that we write or read */
+    /* Plaintext bytes of a blob that we write or read. A folder is one blob: this is room for
+     * 1.3 million entries. Nobody else comes near: a chunk of a file has at most 8 MiB. */
+    VMBI_REPO_MAX_BLOB = 512 << 20
 };
 
 typedef struct vmbi_repo vmbi_repo;
