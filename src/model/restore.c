@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "codec/duration.h"
 
@@ -31,6 +32,9 @@ vmb_code vmbi_spec_new_restore(const char *name, const char *backup, vmb_spec **
         return code;
     }
     ok = vmbi_json_set_str(spec->root, "kind", "Restore");
+    vmbi_free(spec->source); /* its name in messages */
+    spec->source = vmbi_strdup("restore");
+    ok = ok && spec->source != NULL;
     if (ok && backup != NULL) {
         ok = vmbi_json_set_str(vmbi_json_get(spec->root, "spec"), "backupName", backup);
     }

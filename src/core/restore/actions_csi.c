@@ -326,6 +326,9 @@ vmb_code vmbi_restore_action_content(vmbi_restore *r, vmbi_ritem *item, vmb_erro
         item->skip = true;
         return VMB_OK;
     }
+    if (handle == NULL) { /* some older versions stored contents in their static form */
+        handle = vmbi_json_path_str(item->original, "spec.source.snapshotHandle");
+    }
     if (handle == NULL || snapshot == NULL || ns == NULL) {
         return vmbi_fail(err, VMB_E_INVALID, "fail to get snapshot handle from VSC %s status",
                          item->name);

@@ -2,6 +2,7 @@
 /* Resource after resource in Velero's order; the objects of one resource over several connections. */
 #include "core/restore/restore.h"
 
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -90,12 +91,15 @@ static void pool_start(pool *p, size_t wanted)
     if (p->r->ctx->serial || wanted < 2) {
         return;
     }
-    while (p->n_threads < VMBI_RESTORE_WORKERS && p->n_threads < wanted) {
-        if (pthread_create(&p->threads[p->n_threads], NULL, worker, p) != 0) {
-            return; /* fewer do as well */
-        }
-        p->n_threads++;
+    sigset_t all;
+    sigset_t former;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &former); /* signals are the program's business */
+    while (p->n_threads < VMBI_RESTORE_WORKERS && p->n_threads < wanted &&
+           pthread_create(&p->threads[p->n_threads], NULL, worker, p) == 0) {
+        p->n_threads++; /* fewer do as well */
     }
+    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
 /* A short wait for room or the end, then the receivers of events hear what there is. Holds the lock
