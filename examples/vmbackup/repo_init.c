@@ -72,7 +72,7 @@ int cli_repo_init(struct cli_args *args)
 
         repo_print_line(line);
         json_decref(line);
-    } else if (value) {
+    } else if (value && !s.quiet) {
         printf("created repository %.10s (version %lld) at %s\n\n"
                "Keep the password: without it nobody can read the repository, and nobody can get "
                "it back.\n",
