@@ -62,7 +62,8 @@ typedef struct vmb_blocks_provider {
                         const char *since, vmb_extent_sink *out, vmb_error **err);
     /**
      * Writes the name of the disk's present state, at most 4096 bytes of UTF-8 without NUL; it is
-     * stored with the backup and given to `extents` at the next one. NULL: there is none.
+     * stored with the backup and given to `extents` at the next one. It is asked for before
+     * anything is read, and must tell this disk from every other. NULL: there is none.
      */
     vmb_code (*state)(void *user, vmb_job *job, vmb_sink *out, vmb_error **err);
     /** Makes the disk that big, or VMB_E_FULL when it cannot be. NULL: the size is fixed. */
