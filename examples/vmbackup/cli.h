@@ -180,6 +180,12 @@ int cli_load_spec(const char *path, vmb_spec **out);
 /* Prints the validation report, one problem a line and its remedy below; CLI_OK without errors. */
 int cli_check_spec(const vmb_spec *spec, const char *source, FILE *out);
 
+/* ---- describe_volumes.c --------------------------------------------------------------------- */
+
+/* Parts of a description; doc is what the library gave. */
+void cli_describe_operations(const json_t *doc, bool details);
+void cli_describe_volumes(const json_t *doc, bool details);
+
 /* ---- plan.c --------------------------------------------------------------------------------- */
 
 /* Prints what a backup would do. */

@@ -42,6 +42,11 @@ static const char *tristate(const json_t *value)
     return json_is_true(value) ? "true" : json_is_false(value) ? "false" : "auto";
 }
 
+static const char *scope(const json_t *value)
+{
+    return json_is_true(value) ? "included" : json_is_false(value) ? "excluded" : "auto";
+}
+
 static void print_filters(const json_t *spec)
 {
     const json_t *item;
@@ -69,7 +74,7 @@ static void print_filters(const json_t *spec)
         print_list("Included:", 17, json_object_get(spec, "includedResources"), "*");
         print_list("Excluded:", 17, json_object_get(spec, "excludedResources"), "<none>");
         printf("  %-17s%s\n",
-               "Cluster-scoped:", tristate(json_object_get(spec, "includeClusterResources")));
+               "Cluster-scoped:", scope(json_object_get(spec, "includeClusterResources")));
     }
     text = cli_selector_text(json_object_get(spec, "labelSelector"));
     printf("\nLabel selector:  %s\n\nOr label selector:  ", text ? text : "?");
@@ -88,37 +93,68 @@ static void print_value(const char *title, int width, const char *value, const c
     printf("%-*s%s\n", width, title, *value ? value : empty);
 }
 
+/* The steps of one stage of a hook. */
+static void print_steps(const char *title, const json_t *steps)
+{
+    const json_t *step;
+    size_t number;
+
+    json_array_foreach(steps, number, step)
+    {
+        const json_t *exec = json_object_get(step, "exec");
+        char *command = cli_join(json_object_get(exec, "command"), " ", "");
+
+        printf("\n      %s Exec Hook:\n", title);
+        print_value("        Container:", 20, cli_text(exec, "container", NULL), "<first>");
+        print_value("        Command:", 20, command ? command : "?", "");
+        print_value("        On Error:", 20, cli_text(exec, "onError", NULL), "Fail");
+        print_value("        Timeout:", 20, cli_text(exec, "timeout", NULL), "<default>");
+        free(command);
+    }
+}
+
+/* A list of names inside of a hook. */
+static void print_names(const char *title, const json_t *list, const char *empty)
+{
+    char *text = cli_join(list, ", ", empty);
+
+    printf("        %-11s%s\n", title, text ? text : "?");
+    free(text);
+}
+
 static void print_hooks(const json_t *hooks)
 {
     const json_t *hook;
-    const json_t *step;
     size_t index;
-    size_t number;
 
-    printf("\nHooks:%s\n", json_array_size(hooks) == 0 ? "  <none>" : "");
+    printf("\nHooks:%s\n", json_array_size(hooks) == 0 ? "  <none>" : "\n  Resources:");
     json_array_foreach(hooks, index, hook)
     {
-        static const char *const stages[] = {"pre", "post"};
-        char *names = cli_join(json_object_get(hook, "includedNamespaces"), ", ", "*");
+        char *selector = cli_selector_text(json_object_get(hook, "labelSelector"));
 
-        printf("  %s:\n    namespaces: %s\n", cli_text(hook, "name", NULL), names ? names : "?");
-        free(names);
-        for (size_t i = 0; i < 2; i++) {
-            json_array_foreach(json_object_get(hook, stages[i]), number, step)
-            {
-                const json_t *exec = json_object_get(step, "exec");
-                char *command = cli_join(json_object_get(exec, "command"), " ", "");
+        printf("    %s:\n      Namespaces:\n", cli_text(hook, "name", NULL));
+        print_names("Included:", json_object_get(hook, "includedNamespaces"), "*");
+        print_names("Excluded:", json_object_get(hook, "excludedNamespaces"), "<none>");
+        printf("\n      Resources:\n");
+        print_names("Included:", json_object_get(hook, "includedResources"), "*");
+        print_names("Excluded:", json_object_get(hook, "excludedResources"), "<none>");
+        printf("\n      Label selector:  %s\n", selector ? selector : "?");
+        free(selector);
+        print_steps("Pre", json_object_get(hook, "pre"));
+        print_steps("Post", json_object_get(hook, "post"));
+    }
+}
 
-                printf("    %s: %s (container %s, on error %s, timeout %s)\n", stages[i],
-                       command ? command : "?",
-                       *cli_text(exec, "container", NULL) ? cli_text(exec, "container", NULL)
-                                                          : "<first>",
-                       *cli_text(exec, "onError", NULL) ? cli_text(exec, "onError", NULL) : "Fail",
-                       *cli_text(exec, "timeout", NULL) ? cli_text(exec, "timeout", NULL)
-                                                        : "<default>");
-                free(command);
-            }
-        }
+static void print_ordered(json_t *ordered)
+{
+    if (json_object_size(ordered) == 0) {
+        return;
+    }
+    printf("\nOrderedResources:\n");
+    for (void *at = json_object_iter(ordered); at; at = json_object_iter_next(ordered, at)) {
+        const char *value = json_string_value(json_object_iter_value(at));
+
+        printf("  %s: %s\n", json_object_iter_key(at), value ? value : "?");
     }
 }
 
@@ -129,6 +165,10 @@ static void print_spec(const json_t *spec)
     print_value("Storage Location:", 19, cli_text(spec, "storageLocation", NULL), "<default>");
     printf("\n%-29s%s\n",
            "Velero-Native Snapshot PVs:", tristate(json_object_get(spec, "snapshotVolumes")));
+    if (json_is_boolean(json_object_get(spec, "defaultVolumesToFsBackup"))) {
+        printf("%-29s%s\n", "File System Backup (Default):",
+               tristate(json_object_get(spec, "defaultVolumesToFsBackup")));
+    }
     printf("%-29s%s\n", "Snapshot Move Data:", tristate(json_object_get(spec, "snapshotMoveData")));
     print_value("Data Mover:", 29, cli_text(spec, "datamover", NULL), "velero");
     printf("\n");
@@ -137,6 +177,7 @@ static void print_spec(const json_t *spec)
     print_value("CSISnapshotTimeout:", 23, cli_text(spec, "csiSnapshotTimeout", NULL), "<n/a>");
     print_value("ItemOperationTimeout:", 23, cli_text(spec, "itemOperationTimeout", NULL), "<n/a>");
     print_hooks(json_object_get(json_object_get(spec, "hooks"), "resources"));
+    print_ordered(json_object_get(spec, "orderedResources"));
 }
 
 static void print_status(const json_t *status)
@@ -199,74 +240,6 @@ static void print_resources(json_t *resources)
     }
 }
 
-static void print_snapshot(const json_t *volume)
-{
-    const json_t *csi = json_object_get(volume, "csiSnapshotInfo");
-    char size[32];
-
-    if (json_is_true(json_object_get(volume, "snapshotDataMoved"))) {
-        const json_t *moved = json_object_get(volume, "snapshotDataMovementInfo");
-
-        cli_bytes(cli_number(moved, "size", NULL), size, sizeof(size));
-        printf("      data moved by %s: operation %s, %s\n", cli_text(moved, "dataMover", NULL),
-               cli_text(moved, "operationID", NULL), size);
-        return;
-    }
-    cli_bytes(cli_number(csi, "size", NULL), size, sizeof(size));
-    printf("      snapshot content %s\n      handle %s, driver %s, %s\n",
-           cli_text(csi, "vscName", NULL), cli_text(csi, "snapshotHandle", NULL),
-           cli_text(csi, "driver", NULL), size);
-}
-
-static void print_volumes(const json_t *volumes)
-{
-    const json_t *volume;
-    size_t index;
-
-    printf("\nBackup Volumes:%s\n", json_array_size(volumes) == 0 ? "  <none included>" : "");
-    json_array_foreach(volumes, index, volume)
-    {
-        const char *method = cli_text(volume, "backupMethod", NULL);
-        const char *claim = cli_text(volume, "pvcName", NULL);
-
-        if (*claim) {
-            printf("  - %s/%s", cli_text(volume, "pvcNamespace", NULL), claim);
-        } else {
-            printf("  - %s", cli_text(volume, "pvName", NULL));
-        }
-        if (json_is_true(json_object_get(volume, "skipped"))) {
-            printf(": skipped: %s\n", cli_text(volume, "skippedReason", NULL));
-            continue;
-        }
-        printf(": %s %s\n", *method ? method : "no data", cli_text(volume, "result", NULL));
-        if (!strcmp(method, "CSISnapshot")) {
-            print_snapshot(volume);
-        }
-    }
-}
-
-static void print_operations(const json_t *operations)
-{
-    const json_t *operation;
-    size_t index;
-
-    if (json_array_size(operations) == 0) {
-        return;
-    }
-    printf("\nBackup Item Operations:\n");
-    json_array_foreach(operations, index, operation)
-    {
-        const json_t *spec = json_object_get(operation, "spec");
-        const json_t *item = json_object_get(spec, "resourceIdentifier");
-        const json_t *status = json_object_get(operation, "status");
-
-        printf("  - %s %s/%s by %s: %s%s%s\n", cli_text(item, "Resource", NULL),
-               cli_text(item, "Namespace", NULL), cli_text(item, "Name", NULL),
-               cli_text(spec, "backupItemAction", NULL), cli_text(status, "phase", NULL),
-               *cli_text(status, "error", NULL) ? ": " : "", cli_text(status, "error", NULL));
-    }
-}
-
 static void print_files(const json_t *files)
 {
     const json_t *file;
@@ -307,11 +280,11 @@ static void print_description(const json_t *doc, bool details)
     print_results("Errors", json_object_get(results, "errors"), cli_number(status, "errors", NULL));
     print_spec(json_object_get(backup, "spec"));
     print_status(status);
+    cli_describe_operations(doc, details);
     if (details) {
-        print_operations(json_object_get(doc, "itemOperations"));
         print_resources(json_object_get(doc, "resourceList"));
     }
-    print_volumes(json_object_get(doc, "volumes"));
+    cli_describe_volumes(doc, details);
     printf("\nHooksAttempted:  %lld\nHooksFailed:     %lld\n",
            cli_number(hooks, "hooksAttempted", NULL), cli_number(hooks, "hooksFailed", NULL));
     if (details) {
