@@ -313,4 +313,5 @@ static struct nbdkit_plugin plugin = {
     .errno_is_preserved = 0,
 };
 
+struct nbdkit_plugin *plugin_init(void); /* nbdkit's header has no prototype for what it defines */
 NBDKIT_REGISTER_PLUGIN(plugin)
