@@ -405,7 +405,7 @@ static vmbi_index_added add(vmbi_restic_index *x, uint64_t pack, vmbi_pack_blob 
 
 static void index_many_blobs_are_found_in_bounded_memory(void **state)
 {
-    enum { PACKS = 40000, PER_PACK = 12 };
+    enum { PACKS = 84000, PER_PACK = 12 }; /* a million blobs */
     vmbi_restic_index *x = NULL;
     vmbi_pack_blob v[PER_PACK];
     uint64_t n = 0;
