@@ -32,8 +32,7 @@ const struct cli_option cli_restore_options[] = {
     {"labels", 0, CLI_LIST, "K=V,...", "labels of the restore"},
     {"annotations", 0, CLI_LIST, "K=V,...", "annotations of the restore"},
     CLI_FS_OPTIONS,
-    {"client-qps", 0, CLI_STRING, "N",
-     "requests a second; default 0: as many as the server takes"},
+    {"client-qps", 0, CLI_STRING, "N", "requests a second; default 0: as many as the server takes"},
     {"client-burst", 0, CLI_STRING, "N", "requests at once with --client-qps"},
     {"exec-command", 0, CLI_STRING, "PROGRAM",
      "run hooks by a program on this machine: PROGRAM NAMESPACE POD CONTAINER COMMAND..."},
@@ -67,8 +66,7 @@ static int create_spec(const struct cli_args *args, const char *name, vmb_spec *
             default_name(args, made, sizeof(made));
             name = made;
         }
-        return vmb_spec_new_restore(name, NULL, out, &err) != VMB_OK ? cli_fail(name, err)
-                                                                     : CLI_OK;
+        return vmb_spec_new_restore(name, NULL, out, &err) != VMB_OK ? cli_fail(name, err) : CLI_OK;
     }
     result = cli_load_spec(path, out);
     if (result == CLI_OK && strcmp(vmb_spec_kind(*out), "Restore") != 0) {

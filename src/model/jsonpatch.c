@@ -225,8 +225,8 @@ static vmb_code copy(vmbi_json **doc, const vmbi_jsonpatch_op *op, vmbi_jsonpatc
     return code == VMB_OK ? add(doc, op, vmbi_json_copy(v), end, err) : code;
 }
 
-vmb_code vmbi_jsonpatch_apply(vmbi_json **doc, const vmbi_jsonpatch_op *op,
-                              vmbi_jsonpatch_end *end, vmb_error **err)
+vmb_code vmbi_jsonpatch_apply(vmbi_json **doc, const vmbi_jsonpatch_op *op, vmbi_jsonpatch_end *end,
+                              vmb_error **err)
 {
     vmbi_json *moved = NULL;
     vmb_code code;

@@ -87,9 +87,9 @@ static bool default_timeout(vmbi_json *spec)
 {
     char text[VMBI_DURATION_SIZE];
 
-    vmbi_duration_format(vmbi_backup_duration_ns(spec, "itemOperationTimeout",
-                                                 VMBI_BACKUP_OPERATION_TIMEOUT_NS),
-                         text);
+    vmbi_duration_format(
+        vmbi_backup_duration_ns(spec, "itemOperationTimeout", VMBI_BACKUP_OPERATION_TIMEOUT_NS),
+        text);
     return vmbi_json_set_str(spec, "itemOperationTimeout", text);
 }
 

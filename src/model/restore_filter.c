@@ -255,10 +255,8 @@ static const char *const first[] = {
     "services",
 };
 static const char *const last[] = {
-    "clusterbootstraps.run.tanzu.vmware.com",
-    "clusters.cluster.x-k8s.io",
-    "clusterresourcesets.addons.cluster.x-k8s.io",
-    "apps.kappctrl.k14s.io",
+    "clusterbootstraps.run.tanzu.vmware.com",      "clusters.cluster.x-k8s.io",
+    "clusterresourcesets.addons.cluster.x-k8s.io", "apps.kappctrl.k14s.io",
     "packageinstalls.packaging.carvel.dev",
 };
 

@@ -33,8 +33,8 @@ bool vmbi_restore_wants_status(const vmbi_restore_filter *f, const char *group_r
 /* Where a namespace's objects go; ns itself when it is not mapped. Borrowed. */
 const char *vmbi_restore_target(const vmbi_restore_filter *f, const char *ns);
 
-/* The order in which resources are restored, Velero's: its priorities, the rest alphabetically, what
- * must come last; each of `present` once. */
+/* The order in which resources are restored, Velero's: its priorities, the rest alphabetically,
+ * what must come last; each of `present` once. */
 vmb_code vmbi_restore_order(const vmbi_strs *present, vmbi_strs *out, vmb_error **err);
 
 #endif

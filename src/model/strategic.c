@@ -134,8 +134,9 @@ static vmb_code merge_element(vmbi_json *list, const vmbi_json *e, const vmbi_st
     size_t at;
 
     if (!vmbi_json_is_object(e) || vmbi_json_get(e, f->key) == NULL) {
-        return vmbi_fail(err, VMB_E_INVALID, "an element of %s does not contain declared merge key: %s",
-                         f->field, f->key);
+        return vmbi_fail(err, VMB_E_INVALID,
+                         "an element of %s does not contain declared merge key: %s", f->field,
+                         f->key);
     }
     at = find_element(list, e, f->key);
     if (how != NULL && strcmp(how, "delete") == 0) {

@@ -25,8 +25,8 @@ static void drop_prefixed(vmbi_json *list, const char *field, const char *prefix
 static void related_claims(vmbi_restore *r, const vmbi_ritem *item, const vmbi_json *volumes)
 {
     for (size_t i = 0; i < vmbi_json_len(volumes); i++) {
-        const char *claim = vmbi_json_path_str(vmbi_json_at(volumes, i),
-                                               "persistentVolumeClaim.claimName");
+        const char *claim =
+            vmbi_json_path_str(vmbi_json_at(volumes, i), "persistentVolumeClaim.claimName");
         if (claim != NULL) {
             vmbi_restore_related(r, item, "persistentvolumeclaims", item->ns, claim);
         }
@@ -110,8 +110,7 @@ static vmb_code action_binding(vmbi_restore *r, vmbi_ritem *item, vmb_error **er
     for (size_t i = 0; i < vmbi_json_len(subjects); i++) {
         vmbi_json *s = vmbi_json_at(subjects, i);
         const char *ns = vmbi_json_get_str(s, "namespace");
-        if (ns != NULL &&
-            !vmbi_json_set_str(s, "namespace", vmbi_restore_target(r->filter, ns))) {
+        if (ns != NULL && !vmbi_json_set_str(s, "namespace", vmbi_restore_target(r->filter, ns))) {
             return vmbi_fail_nomem(err);
         }
     }
@@ -190,7 +189,8 @@ static vmb_code action_webhook(vmbi_restore *r, vmbi_ritem *item, vmb_error **er
 {
     const vmbi_json *hooks = vmbi_json_get(item->obj, "webhooks");
     (void)r;
-    if (!vmbi_streq(vmbi_json_get_str(item->obj, "apiVersion"), "admissionregistration.k8s.io/v1")) {
+    if (!vmbi_streq(vmbi_json_get_str(item->obj, "apiVersion"),
+                    "admissionregistration.k8s.io/v1")) {
         return VMB_OK;
     }
     for (size_t i = 0; i < vmbi_json_len(hooks); i++) {
@@ -303,9 +303,9 @@ static vmb_code action_machine(vmbi_restore *r, vmbi_ritem *item, vmb_error **er
 static vmb_code action_instance(vmbi_restore *r, vmbi_ritem *item, vmb_error **err)
 {
     static const char *const stale[] = {
-        "kubevirt.io/created-by",          "kubevirt.io/migrationJobUID",
-        "kubevirt.io/nodeName",            "kubevirt.io/migrationTargetNodeName",
-        "kubevirt.io/schedulable",         "kubevirt.io/install-strategy",
+        "kubevirt.io/created-by",  "kubevirt.io/migrationJobUID",
+        "kubevirt.io/nodeName",    "kubevirt.io/migrationTargetNodeName",
+        "kubevirt.io/schedulable", "kubevirt.io/install-strategy",
     };
     if (vmbi_json_get(vmbi_json_path(item->obj, "metadata.annotations"),
                       "cdi.kubevirt.io/velero.isOwned") != NULL) {

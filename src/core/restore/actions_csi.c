@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Claims and CSI snapshots: a snapshot of the backup is bound statically by its handle, under a name
- * of its own for each restore, and the claim is filled from it (Velero 1.18,
+/* Claims and CSI snapshots: a snapshot of the backup is bound statically by its handle, under a
+ * name of its own for each restore, and the claim is filled from it (Velero 1.18,
  * pkg/restore/actions/csi). The name's digest also takes the namespace in, so that equal names in
  * two namespaces do not meet in one cluster-scoped content. */
 #include "core/restore/restore.h"
@@ -57,8 +57,8 @@ static bool undo_uid_label(vmbi_json *obj, const char *annotation)
 static void related_volume(vmbi_restore *r, const vmbi_ritem *item)
 {
     const char *volume = vmbi_json_path_str(item->original, "spec.volumeName");
-    if (vmbi_streq(vmbi_json_path_str(item->original, "status.phase"), "Bound") &&
-        volume != NULL && volume[0] != '\0') {
+    if (vmbi_streq(vmbi_json_path_str(item->original, "status.phase"), "Bound") && volume != NULL &&
+        volume[0] != '\0') {
         vmbi_restore_related(r, item, "persistentvolumes", "", volume);
     }
 }
@@ -210,7 +210,8 @@ static vmbi_json *find_class(vmbi_restore *r, const char *driver)
     return found;
 }
 
-/* Backups of versions before 1.16 may hold no content: the snapshot itself tells handle and driver. */
+/* Backups of versions before 1.16 may hold no content: the snapshot itself tells handle and driver.
+ */
 static vmb_code make_content(vmbi_restore *r, const vmbi_ritem *item, const char *name,
                              vmb_error **err)
 {
@@ -294,9 +295,10 @@ static vmb_code rebind_content(vmbi_restore *r, const vmbi_ritem *item, const ch
     vmbi_json *ref = vmbi_json_get(spec, "volumeSnapshotRef");
     const char *ns = vmbi_json_get_str(ref, "namespace");
     vmbi_json *source = vmbi_json_object();
-    bool ok = source != NULL && vmbi_json_set_str(vmbi_json_get(item->obj, "metadata"), "name", name);
-    ok = ok && vmbi_json_set_str(ref, "namespace",
-                                 vmbi_restore_target(r->filter, ns != NULL ? ns : ""));
+    bool ok =
+        source != NULL && vmbi_json_set_str(vmbi_json_get(item->obj, "metadata"), "name", name);
+    ok = ok &&
+         vmbi_json_set_str(ref, "namespace", vmbi_restore_target(r->filter, ns != NULL ? ns : ""));
     ok = ok && vmbi_json_set_str(ref, "name", name);
     ok = ok && vmbi_json_set_str(spec, "deletionPolicy", "Retain");
     ok = ok && vmbi_json_set_str(source, "snapshotHandle", handle);
@@ -344,7 +346,8 @@ vmb_code vmbi_restore_action_content(vmbi_restore *r, vmbi_ritem *item, vmb_erro
         /* work of the source's controllers that was under way */
         vmbi_json_del(notes, "snapshot.storage.kubernetes.io/volumesnapshot-being-created");
         vmbi_json_del(notes, "snapshot.storage.kubernetes.io/volumesnapshot-being-deleted");
-        if (secret != NULL && where != NULL && vmbi_index_has(&r->index, "secrets", where, secret)) {
+        if (secret != NULL && where != NULL &&
+            vmbi_index_has(&r->index, "secrets", where, secret)) {
             vmbi_restore_related(r, item, "secrets", where, secret);
         }
     }

@@ -64,8 +64,8 @@ static bool is_managed(const vmbi_json *service, const vmbi_json *port)
                   (long long)vmbi_json_int(vmbi_json_get(port, "port"), 0),
                   protocol != NULL ? protocol : "");
     for (size_t i = 0; i < vmbi_json_len(list) && key.status == VMB_OK && !found; i++) {
-        const vmbi_json *spec = vmbi_json_get(
-            vmbi_json_get(vmbi_json_at(list, i), "fieldsV1"), "f:spec");
+        const vmbi_json *spec =
+            vmbi_json_get(vmbi_json_get(vmbi_json_at(list, i), "fieldsV1"), "f:spec");
         const vmbi_json *p = vmbi_json_get(vmbi_json_get(spec, "f:ports"), key.data);
         found = vmbi_json_get(p, "f:nodePort") != NULL;
     }

@@ -10,9 +10,9 @@
 void vmbi_restore_reset(vmbi_json *obj)
 {
     static const char *const fields[] = {
-        "generateName",      "selfLink",          "uid",
-        "resourceVersion",   "generation",        "creationTimestamp",
-        "deletionTimestamp", "ownerReferences",   "deletionGracePeriodSeconds",
+        "generateName",      "selfLink",        "uid",
+        "resourceVersion",   "generation",      "creationTimestamp",
+        "deletionTimestamp", "ownerReferences", "deletionGracePeriodSeconds",
     };
     vmbi_json *meta = vmbi_json_get(obj, "metadata");
     for (size_t i = 0; i < VMBI_ARRAY_LEN(fields); i++) {
@@ -23,8 +23,7 @@ void vmbi_restore_reset(vmbi_json *obj)
 
 bool vmbi_restore_label(const vmbi_restore *r, vmbi_json *obj)
 {
-    vmbi_json *labels =
-        vmbi_json_ensure_object(vmbi_json_ensure_object(obj, "metadata"), "labels");
+    vmbi_json *labels = vmbi_json_ensure_object(vmbi_json_ensure_object(obj, "metadata"), "labels");
     return labels != NULL && vmbi_json_set_str(labels, "velero.io/backup-name", r->backup_label) &&
            vmbi_json_set_str(labels, "velero.io/restore-name", r->restore_label);
 }
@@ -162,8 +161,8 @@ static void patch_labels(vmbi_restore *r, const vmbi_ritem *item, const place *a
     vmb_error *why = NULL;
     bool changed = false;
     vmbi_json *bare = without_labels(live);
-    vmb_code rc = bare != NULL ? apply(r, at, bare, labelled, &changed, &why)
-                               : vmbi_fail_nomem(&why);
+    vmb_code rc =
+        bare != NULL ? apply(r, at, bare, labelled, &changed, &why) : vmbi_fail_nomem(&why);
     vmbi_json_free(bare);
     if (rc != VMB_OK && !vmbi_restore_is_over(r, rc, &why)) {
         vmbi_restore_error(r, item->target, why, "labels of %s", item->name);
@@ -178,8 +177,7 @@ static const vmbi_restored *update(vmbi_restore *r, const vmbi_ritem *item, cons
     vmb_error *why = NULL;
     bool changed = false;
     vmbi_json *bare = labels_too ? without_labels(live) : vmbi_json_copy(live);
-    vmb_code rc = bare != NULL ? apply(r, at, bare, wanted, &changed, &why)
-                               : vmbi_fail_nomem(&why);
+    vmb_code rc = bare != NULL ? apply(r, at, bare, wanted, &changed, &why) : vmbi_fail_nomem(&why);
     vmbi_json_free(bare);
     if (rc == VMB_OK) {
         return changed ? &vmbi_restored_updated : &vmbi_restored_present;

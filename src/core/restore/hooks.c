@@ -66,8 +66,7 @@ static bool applies(const vmbi_json *entry, const char *ns, const vmbi_json *pod
 static vmbi_json *parse_command(const char *text)
 {
     vmbi_json *list = NULL;
-    if (text[0] == '[' &&
-        vmbi_json_parse(text, strlen(text), "command", &list, NULL) == VMB_OK) {
+    if (text[0] == '[' && vmbi_json_parse(text, strlen(text), "command", &list, NULL) == VMB_OK) {
         return list;
     }
     list = vmbi_json_array();
@@ -238,8 +237,8 @@ vmb_code vmbi_restore_note_pod(vmbi_restore *r, const vmbi_ritem *item, vmb_erro
 {
     vmbi_json *hooks = vmbi_json_array();
     vmbi_json *entry = vmbi_json_object();
-    vmb_code rc = hooks != NULL && entry != NULL ? exec_hooks_of(r, item, hooks, err)
-                                                 : vmbi_fail_nomem(err);
+    vmb_code rc =
+        hooks != NULL && entry != NULL ? exec_hooks_of(r, item, hooks, err) : vmbi_fail_nomem(err);
     bool needed = rc == VMB_OK && vmbi_json_len(hooks) > 0;
     const char *name = vmbi_json_path_str(item->obj, "metadata.name");
     if (needed) {
@@ -386,8 +385,7 @@ static bool advance(vmbi_restore *r, vmbi_json *entry, int64_t start_ns)
     if (next >= vmbi_json_len(hooks)) {
         return true;
     }
-    vmb_code rc =
-        vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "pods", ns, name, &text, &why);
+    vmb_code rc = vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "pods", ns, name, &text, &why);
     if (rc == VMB_OK) {
         rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, &pod, &why);
     }
@@ -395,8 +393,9 @@ static bool advance(vmbi_restore *r, vmbi_json *entry, int64_t start_ns)
     const vmbi_json *hook = vmbi_json_at(hooks, next);
     int64_t wait = duration_of(hook, "waitTimeout");
     if (rc != VMB_OK || vmbi_streq(phase, "Succeeded") || vmbi_streq(phase, "Failed")) {
-        give_up(r, entry, rc != VMB_OK ? vmb_error_message(why)
-                                       : "the pod has ended: the hook was not executed");
+        give_up(r, entry,
+                rc != VMB_OK ? vmb_error_message(why)
+                             : "the pod has ended: the hook was not executed");
     } else if (!has_container(hook, pod)) {
         (void)vmbi_fail(&why, VMB_E_NOT_FOUND, "the pod has no such container");
         report(r, ns, name, hook, why);
@@ -422,8 +421,8 @@ static bool advance(vmbi_restore *r, vmbi_json *entry, int64_t start_ns)
 void vmbi_restore_run_hooks(vmbi_restore *r)
 {
     int64_t start = vmbi_mono_ns();
-    int64_t longest = vmbi_backup_duration_ns(r->spec, "itemOperationTimeout",
-                                              VMBI_BACKUP_OPERATION_TIMEOUT_NS);
+    int64_t longest =
+        vmbi_backup_duration_ns(r->spec, "itemOperationTimeout", VMBI_BACKUP_OPERATION_TIMEOUT_NS);
     for (size_t i = 0; i < vmbi_json_len(r->hook_pods); i++) {
         r->hooks_attempted +=
             (int64_t)vmbi_json_len(vmbi_json_get(vmbi_json_at(r->hook_pods, i), "hooks"));

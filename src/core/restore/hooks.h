@@ -5,7 +5,7 @@
 
 #include "core/restore/restore.h"
 
-/* ---- hooks.c ---------------------------------------------------------------------------------- */
+/* ---- hooks.c --------------------------------------------------------------------------------- */
 
 /* Puts the init containers of hooks into a pod. */
 vmb_code vmbi_restore_init_hooks(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
@@ -14,7 +14,7 @@ vmb_code vmbi_restore_note_pod(vmbi_restore *r, const vmbi_ritem *item, vmb_erro
 /* Runs the commands of all pods as their containers come up; failures are errors of the restore. */
 void vmbi_restore_run_hooks(vmbi_restore *r);
 
-/* ---- podvolumes.c ----------------------------------------------------------------------------- */
+/* ---- podvolumes.c ---------------------------------------------------------------------------- */
 
 /* A pod was created: remembers it when volumes of it were saved. */
 vmb_code vmbi_restore_note_volumes(vmbi_restore *r, const vmbi_ritem *item, vmb_error **err);

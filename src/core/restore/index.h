@@ -55,14 +55,14 @@ typedef struct vmbi_index {
     size_t budget_bytes;
     vmbi_index_resource **resources;
     size_t n;
-    vmbi_map by_name; /* values: resources */
-    vmbi_map namespaces;   /* name -> offset + 1 in names */
+    vmbi_map by_name;    /* values: resources */
+    vmbi_map namespaces; /* name -> offset + 1 in names */
     vmbi_buf names;
     size_t packed_bytes;
     int64_t items;
-    bool has_resources; /* the archive has a folder resources/ at all */
+    bool has_resources;        /* the archive has a folder resources/ at all */
     vmbi_index_resource *last; /* of the entry read last */
-    pthread_mutex_t lock; /* of `sorted` */
+    pthread_mutex_t lock;      /* of `sorted` */
 } vmbi_index;
 
 /* Tells whether objects of a resource can be wanted at all; the others are not kept. */
@@ -78,8 +78,8 @@ void vmbi_index_free(vmbi_index *x);
 vmbi_index_resource *vmbi_index_find(const vmbi_index *x, const char *group_resource);
 const char *vmbi_index_text(const vmbi_index *x, uint32_t offset);
 /* One object, appended to out. VMB_E_NOT_FOUND when the archive has none. ns "": cluster-scoped. */
-vmb_code vmbi_index_get(vmbi_index *x, const char *group_resource, const char *ns,
-                        const char *name, vmbi_buf *out, vmb_error **err);
+vmb_code vmbi_index_get(vmbi_index *x, const char *group_resource, const char *ns, const char *name,
+                        vmbi_buf *out, vmb_error **err);
 bool vmbi_index_has(vmbi_index *x, const char *group_resource, const char *ns, const char *name);
 
 /* Every object of a resource, in the archive's order. */

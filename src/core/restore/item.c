@@ -83,8 +83,8 @@ static bool find_target(vmbi_restore *r, const vmbi_ritem *item, target *t)
         return false;
     }
     const char *slash = strchr(api, '/');
-    int n = snprintf(t->group, sizeof(t->group), "%.*s",
-                     slash != NULL ? (int)(slash - api) : 0, api);
+    int n =
+        snprintf(t->group, sizeof(t->group), "%.*s", slash != NULL ? (int)(slash - api) : 0, api);
     int m = snprintf(t->version, sizeof(t->version), "%s", slash != NULL ? slash + 1 : api);
     const char *dot = strchr(item->group_resource, '.');
     int k = snprintf(t->resource, sizeof(t->resource), "%.*s",
@@ -179,8 +179,7 @@ static bool is_established(const vmbi_json *crd)
 /* Objects of the new kind can be created only when the server is ready for them. */
 static void wait_definition(vmbi_restore *r, const vmbi_ritem *item, const target *t)
 {
-    vmbi_limits limits =
-        vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
+    vmbi_limits limits = vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
     int64_t pause = 50 * VMBI_MS;
     vmb_error *why = NULL;
     vmb_code rc = VMB_OK;
@@ -230,8 +229,8 @@ static bool is_there(vmbi_restore *r, const vmbi_ritem *item, const target *t)
 }
 
 /* Creates have no retry in the client, since a generated name would make two objects. These have
- * names of their own: after a lost answer the server is asked (and waited for, as reads are) whether
- * the object came into being. */
+ * names of their own: after a lost answer the server is asked (and waited for, as reads are)
+ * whether the object came into being. */
 static vmb_code create_named(vmbi_restore *r, const vmbi_ritem *item, const target *t,
                              const char *text, size_t len, vmb_error **err)
 {
@@ -322,8 +321,8 @@ static void modify(vmbi_restore *r, vmbi_ritem *item)
     if (r->modifiers == NULL) {
         return;
     }
-    vmb_code rc = vmbi_modifiers_apply(r->modifiers, item->group_resource, &item->obj, &problems,
-                                       &why);
+    vmb_code rc =
+        vmbi_modifiers_apply(r->modifiers, item->group_resource, &item->obj, &problems, &why);
     if (rc != VMB_OK) {
         vmbi_restore_break(r, rc, &why);
     }

@@ -94,8 +94,8 @@ static vmb_code latest_of(vmbi_restore *r, const char *schedule, vmbi_buf *out, 
         }
         for (size_t k = 0; rc == VMB_OK && k < vmbi_json_len(list); k++) {
             const vmbi_json *b = vmbi_json_at(list, k);
-            const char *of = vmbi_json_get_str(vmbi_json_path(b, "metadata.labels"),
-                                               "velero.io/schedule-name");
+            const char *of =
+                vmbi_json_get_str(vmbi_json_path(b, "metadata.labels"), "velero.io/schedule-name");
             const char *start = vmbi_json_path_str(b, "status.startTimestamp");
             int64_t at = 0;
             if (vmbi_streq(of, schedule) &&
@@ -110,8 +110,8 @@ static vmb_code latest_of(vmbi_restore *r, const char *schedule, vmbi_buf *out, 
         vmbi_catalog_free(cat);
     }
     if (rc == VMB_OK && best < 0) {
-        rc = vmbi_fail(err, VMB_E_NOT_FOUND, "No completed backups found for schedule %s",
-                       schedule);
+        rc =
+            vmbi_fail(err, VMB_E_NOT_FOUND, "No completed backups found for schedule %s", schedule);
     }
     return rc == VMB_OK ? vmbi_buf_check(out, err, "name of a backup") : rc;
 }
@@ -204,8 +204,8 @@ static vmb_code open_restore(vmb_run *run, vmbi_restore *r, vmb_error **err)
     r->policy_update = vmbi_streq(policy, "update");
     r->policy_none = vmbi_streq(policy, "none");
     r->restore_pvs = vmbi_json_bool(vmbi_json_get(r->spec, "restorePVs"), true);
-    rc = vmbi_runlog_init_kind(&r->log, r->ctx->settings.log_level, "restore",
-                               r->ctx->settings.ns, r->name, r->events, err);
+    rc = vmbi_runlog_init_kind(&r->log, r->ctx->settings.log_level, "restore", r->ctx->settings.ns,
+                               r->name, r->events, err);
     r->log.fn = r->ctx->log_fn != NULL ? vmbi_restore_log_line : NULL;
     r->log.fn_user = r;
     return rc;
@@ -412,8 +412,7 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
         rc = vmbi_limits_check(&r->job.limits, err, "restore");
     }
     if (rc == VMB_OK && r->log.status != VMB_OK) {
-        rc = vmbi_fail(err, r->log.status, "log of the restore: %s",
-                       vmb_code_name(r->log.status));
+        rc = vmbi_fail(err, r->log.status, "log of the restore: %s", vmb_code_name(r->log.status));
     }
     *phase = rc != VMB_OK ? "Failed" : r->log.errors > 0 ? "PartiallyFailed" : "Completed";
     return rc;
@@ -452,9 +451,8 @@ static vmb_code execute(vmb_run *run, vmbi_restore *r, const char **phase, vmb_e
         leave_files(r);
         vmbi_restore_relay(r);
         vmb_error *why = NULL;
-        vmb_code set = set_status(r, *phase,
-                                  rc != VMB_OK && err != NULL ? vmb_error_message(*err) : NULL,
-                                  NULL, &why);
+        vmb_code set = set_status(
+            r, *phase, rc != VMB_OK && err != NULL ? vmb_error_message(*err) : NULL, NULL, &why);
         if (rc == VMB_OK) {
             rc = set;
             vmbi_error_move(err, &why);
@@ -550,8 +548,7 @@ vmb_code vmbi_restore_execute(vmb_run *run, const char **phase, vmb_error **err)
     } else {
         r.relay.fd = -1;
     }
-    vmb_code reported =
-        make_report(run, &r, vmbi_mono_ns() - start, rc == VMB_OK ? &why : NULL);
+    vmb_code reported = make_report(run, &r, vmbi_mono_ns() - start, rc == VMB_OK ? &why : NULL);
     close_restore(&r);
     vmbi_error_move(err, &why);
     return rc != VMB_OK ? rc : reported;

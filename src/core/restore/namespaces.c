@@ -54,8 +54,8 @@ static ns_state look(vmbi_restore *r, const char *name, vmb_error **err)
     vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
     vmbi_json *ns = NULL;
     ns_state state = NS_UNKNOWN;
-    vmb_code rc = vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "namespaces", NULL, name, &text,
-                                   err);
+    vmb_code rc =
+        vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "namespaces", NULL, name, &text, err);
     if (rc == VMB_E_NOT_FOUND) {
         state = NS_ABSENT;
     } else if (rc == VMB_OK && vmbi_json_parse(text.data != NULL ? text.data : "", text.len,

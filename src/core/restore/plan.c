@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resource after resource in Velero's order; the objects of one resource over several connections. */
+/* Resource after resource in Velero's order; the objects of one resource over several connections.
+ */
 #include "core/restore/restore.h"
 
 #include <signal.h>
@@ -30,8 +31,8 @@ typedef struct work {
 typedef struct pool {
     vmbi_restore *r;
     pthread_mutex_t lock;
-    pthread_cond_t more; /* work is queued, or stop */
-    pthread_cond_t less; /* room is in the queue, or everybody is idle */
+    pthread_cond_t more;      /* work is queued, or stop */
+    pthread_cond_t less;      /* room is in the queue, or everybody is idle */
     work *queue[QUEUE_ITEMS]; /* lock */
     size_t first;             /* lock */
     size_t n;                 /* lock */
@@ -308,8 +309,8 @@ static vmb_code refresh_discovery(vmbi_restore *r, const vmbi_strs *present, vmb
     vmb_cluster fresh = {0};
     vmbi_restore_filter *filter = NULL;
     vmb_error *why = NULL;
-    vmb_code rc = vmbi_cluster_open(&fresh, r->cluster.provider, r->cluster.timeout_ns, &r->job,
-                                    &why);
+    vmb_code rc =
+        vmbi_cluster_open(&fresh, r->cluster.provider, r->cluster.timeout_ns, &r->job, &why);
     if (rc == VMB_OK) {
         rc = vmbi_restore_filter_new(r->spec, fresh.discovery, present, &filter, &why);
     }

@@ -24,8 +24,10 @@ static vmb_code read_config(vmbi_restore *r, const char *plugin, vmbi_json **out
         rc = vmbi_json_parse(text.data, text.len, plugin, &list, err);
     }
     if (rc == VMB_OK && vmbi_json_len(list) > 1) {
-        rc = vmbi_fail(err, VMB_E_INVALID, "found more than one ConfigMap matching label selector "
-                       "\"%s\"", selector);
+        rc = vmbi_fail(err, VMB_E_INVALID,
+                       "found more than one ConfigMap matching label selector "
+                       "\"%s\"",
+                       selector);
     }
     const vmbi_json *data = vmbi_json_get(vmbi_json_at(list, 0), "data");
     if (rc == VMB_OK && vmbi_json_len(data) > 0) {
@@ -44,7 +46,8 @@ vmb_code vmbi_restore_read_plugins(vmbi_restore *r, vmb_error **err)
     if (rc == VMB_OK) {
         rc = read_config(r, "velero.io/change-image-name", &r->image_map, &why);
     }
-    if (rc == VMB_E_DENIED || rc == VMB_E_INVALID) { /* not allowed to look: then nobody configured */
+    if (rc == VMB_E_DENIED ||
+        rc == VMB_E_INVALID) { /* not allowed to look: then nobody configured */
         vmbi_restore_warn(r, NULL, why, "configuration of restore actions");
         vmb_error_free(vmbi_steal(&why));
         rc = VMB_OK;

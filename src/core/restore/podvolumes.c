@@ -78,8 +78,8 @@ static vmb_code describe(vmbi_restore *r, const vmbi_json *pod, const vmbi_json 
     const char *ns = vmbi_json_path_str(pod, "metadata.namespace");
     const char *claim = vmbi_json_path_str(volume, "persistentVolumeClaim.claimName");
     vmbi_json *pvc = fetch(r, "persistentvolumeclaims", ns, claim, NULL);
-    vmbi_json *pv = fetch(r, "persistentvolumes", NULL, vmbi_json_path_str(pvc, "spec.volumeName"),
-                          NULL);
+    vmbi_json *pv =
+        fetch(r, "persistentvolumes", NULL, vmbi_json_path_str(pvc, "spec.volumeName"), NULL);
     const char *mode = vmbi_json_path_str(pvc, "spec.volumeMode");
     vmbi_json *doc = vmbi_json_object();
     vmbi_json *tags = vmbi_json_ensure_object(doc, "tags");
@@ -125,13 +125,13 @@ static void progress(void *user, int64_t done_bytes, int64_t total_bytes)
                      total_bytes);
 }
 
-/* The volume is there once the pod's node has mounted it: until then the provider finds no place. */
+/* The volume is there once the pod's node has mounted it: until then the provider finds no place.
+ */
 static vmb_code restore_when_mounted(vmbi_restore *r, const vmb_volume_provider *p,
                                      const char *volume, size_t len, const vmbi_json *record,
                                      vmb_error **err)
 {
-    vmbi_limits limits =
-        vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
+    vmbi_limits limits = vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
     struct vmb_progress sink = {progress, r};
     char *text = NULL;
     size_t text_len = 0;
@@ -166,11 +166,11 @@ static vmb_code note(vmbi_restore *r, const vmbi_json *pod, const vmbi_json *vol
     if (ok && claim != NULL) {
         ok = vmbi_json_set_str(e, "pvcName", claim) && vmbi_json_set_str(e, "pvcNamespace", ns);
     }
-    ok = ok && vmbi_json_set_str(info, "snapshotHandle",
-                                 vmbi_json_path_str(record, "status.snapshotID"));
-    ok = ok && vmbi_json_set_int(
-                   info, "size",
-                   vmbi_json_int(vmbi_json_path(record, "status.progress.totalBytes"), 0));
+    ok = ok &&
+         vmbi_json_set_str(info, "snapshotHandle", vmbi_json_path_str(record, "status.snapshotID"));
+    ok = ok &&
+         vmbi_json_set_int(info, "size",
+                           vmbi_json_int(vmbi_json_path(record, "status.progress.totalBytes"), 0));
     ok = ok && vmbi_json_set_str(info, "uploaderType", type != NULL && type[0] ? type : "restic");
     ok = ok && vmbi_json_set_str(info, "volumeName", vmbi_json_get_str(volume, "name"));
     ok = ok && vmbi_json_set_str(info, "podName", vmbi_json_path_str(pod, "metadata.name"));

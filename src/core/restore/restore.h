@@ -40,13 +40,13 @@ typedef struct vmbi_restore {
     vmbi_store store;
     vmbi_index index;
     vmbi_restore_filter *filter;
-    vmbi_events relay;   /* what any thread tells; the run's thread passes it on */
-    vmbi_events *events; /* = &relay */
+    vmbi_events relay;     /* what any thread tells; the run's thread passes it on */
+    vmbi_events *events;   /* = &relay */
     vmbi_events *receiver; /* of the run */
     int64_t start_unix_ns;
     int64_t completion_unix_ns;
-    bool restore_pvs;    /* spec.restorePVs is not false */
-    bool policy_update;  /* existingResourcePolicy */
+    bool restore_pvs;   /* spec.restorePVs is not false */
+    bool policy_update; /* existingResourcePolicy */
     bool policy_none;
     char backup_label[64]; /* names as label values */
     char restore_label[64];
@@ -54,28 +54,28 @@ typedef struct vmbi_restore {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* an object is done, with lock */
     vmbi_runlog log;
-    vmbi_map items;        /* "gv/Kind|ns|name" -> const vmbi_restored */
-    vmbi_map provision;    /* names of volumes that are not restored but provisioned anew */
-    vmbi_json *volumes;    /* array: entries of Velero's volumeinfo of restores */
-    vmbi_strs order;       /* of resources; read only once objects are restored */
-    int64_t total;         /* objects to restore, as far as known */
+    vmbi_map items;     /* "gv/Kind|ns|name" -> const vmbi_restored */
+    vmbi_map provision; /* names of volumes that are not restored but provisioned anew */
+    vmbi_json *volumes; /* array: entries of Velero's volumeinfo of restores */
+    vmbi_strs order;    /* of resources; read only once objects are restored */
+    int64_t total;      /* objects to restore, as far as known */
     int64_t done;
-    vmb_code broken;       /* why the restore cannot go on; VMB_OK: it can */
+    vmb_code broken; /* why the restore cannot go on; VMB_OK: it can */
     vmb_error *why;
 
     pthread_mutex_t ns_lock; /* held while a namespace is made */
     vmbi_map namespaces;     /* targets that exist; ns_lock */
 
-    vmbi_json *volume_pods;  /* array of {namespace, name, source…}: pods whose volumes were saved */
-    vmbi_json *hook_pods;    /* array of {namespace, name, hooks, next}: pods with commands to run */
+    vmbi_json *volume_pods; /* array of {namespace, name, source…}: pods whose volumes were saved */
+    vmbi_json *hook_pods;   /* array of {namespace, name, hooks, next}: pods with commands to run */
     int64_t hooks_attempted; /* these two: of the thread that runs hooks */
     int64_t hooks_failed;
     vmbi_modifiers *modifiers; /* NULL: none; read only */
     vmbi_json *class_map;      /* storage class -> another one; NULL none; read only */
     vmbi_json *image_map;      /* rules "old,new" for images; NULL none; read only */
 
-    vmbi_json *volume_info;  /* {pv name: entry of the backup's volumeinfo}; read only */
-    vmbi_json *pod_volumes;  /* array of the backup's PodVolumeBackups; read only, NULL none */
+    vmbi_json *volume_info; /* {pv name: entry of the backup's volumeinfo}; read only */
+    vmbi_json *pod_volumes; /* array of the backup's PodVolumeBackups; read only, NULL none */
 } vmbi_restore;
 
 /* An object in work. */
@@ -87,7 +87,7 @@ typedef struct vmbi_ritem {
     vmbi_json *obj;             /* changed on its way; owned by restore_item */
     vmbi_json *original;        /* as in the backup */
     int depth;
-    int rank; /* place of its resource in the order */
+    int rank;  /* place of its resource in the order */
     bool skip; /* an action drops it */
 } vmbi_ritem;
 
@@ -97,8 +97,8 @@ typedef struct vmbi_ritem {
  * the restore itself. why (may be NULL) is put behind the text. */
 void vmbi_restore_warn(vmbi_restore *r, const char *ns, const vmb_error *why, const char *fmt, ...)
     VMBI_PRINTF(4, 5);
-void vmbi_restore_error(vmbi_restore *r, const char *ns, const vmb_error *why, const char *fmt,
-                        ...) VMBI_PRINTF(4, 5);
+void vmbi_restore_error(vmbi_restore *r, const char *ns, const vmb_error *why, const char *fmt, ...)
+    VMBI_PRINTF(4, 5);
 void vmbi_restore_info(vmbi_restore *r, const vmbi_ritem *item, const char *fmt, ...)
     VMBI_PRINTF(3, 4);
 /* The restore cannot go on; the first failure counts. Takes the error. */
@@ -132,7 +132,7 @@ vmb_code vmbi_restore_list(vmbi_restore *r, vmbi_buf *out, vmb_error **err);
 
 vmb_code vmbi_restore_all(vmbi_restore *r, vmb_error **err);
 
-/* ---- item.c: one object ----------------------------------------------------------------------- */
+/* ---- item.c: one object ---------------------------------------------------------------------- */
 
 /* Restores an object and what it names. Problems of objects become warnings and errors of the
  * restore. *exists (may be NULL): it is in the cluster. */
@@ -143,13 +143,13 @@ void vmbi_restore_related(vmbi_restore *r, const vmbi_ritem *by, const char *gro
                           const char *ns, const char *name);
 int vmbi_restore_rank(const vmbi_restore *r, const char *group_resource);
 
-/* ---- namespaces.c ------------------------------------------------------------------------------ */
+/* ---- namespaces.c ---------------------------------------------------------------------------- */
 
 /* Makes sure that a target namespace exists, from the backup's object of the source. False: it
  * does not, and the error is noted. */
 bool vmbi_restore_namespace(vmbi_restore *r, const char *source, const char *target);
 
-/* ---- existing.c: an object whose name is taken -------------------------------------------------- */
+/* ---- existing.c: an object whose name is taken ----------------------------------------------- */
 
 /* group, version, resource: where the object goes. Returns what became of it. */
 const vmbi_restored *vmbi_restore_existing(vmbi_restore *r, vmbi_ritem *item, const char *group,
@@ -160,7 +160,7 @@ bool vmbi_restore_label(const vmbi_restore *r, vmbi_json *obj);
 /* Merge patch (RFC 7386) from one object to another; NULL when memory is out. */
 vmbi_json *vmbi_merge_diff(const vmbi_json *from, const vmbi_json *to);
 
-/* ---- volumes.c ----------------------------------------------------------------------------------- */
+/* ---- volumes.c ------------------------------------------------------------------------------- */
 
 /* Decides about a volume; false: it is not restored itself. */
 bool vmbi_restore_volume(vmbi_restore *r, vmbi_ritem *item, bool *failed);
@@ -171,7 +171,7 @@ void vmbi_restore_note_volume(vmbi_restore *r, vmbi_json *entry);
 /* When everything is restored: reclaim policies and labels of volumes that were provisioned. */
 void vmbi_restore_patch_volumes(vmbi_restore *r);
 
-/* ---- actions*.c: what kinds need ------------------------------------------------------------------ */
+/* ---- actions*.c: what kinds need ------------------------------------------------------------- */
 
 /* Runs the actions of the object's resource. VMB_OK, or why the object cannot be restored. */
 vmb_code vmbi_restore_actions(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
@@ -181,19 +181,19 @@ vmb_code vmbi_restore_action_content(vmbi_restore *r, vmbi_ritem *item, vmb_erro
 vmb_code vmbi_restore_action_class(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
 vmb_code vmbi_restore_action_service(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
 
-/* ---- plugins.c: Velero's configured restore actions ---------------------------------------------------- */
+/* ---- plugins.c: Velero's configured restore actions ------------------------------------------ */
 
 vmb_code vmbi_restore_read_plugins(vmbi_restore *r, vmb_error **err);
 vmb_code vmbi_restore_plugins(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
 
-/* ---- files.c ---------------------------------------------------------------------------------------- */
+/* ---- files.c --------------------------------------------------------------------------------- */
 
 vmb_code vmbi_restore_put_files(vmbi_restore *r, vmb_error **err);
 /* "restores/<name>/<prefix><name><suffix>". */
 vmb_code vmbi_restore_file(const char *restore, const char *prefix, const char *suffix,
                            vmbi_buf *out, vmb_error **err);
 
-/* ---- life.c ------------------------------------------------------------------------------------------ */
+/* ---- life.c ---------------------------------------------------------------------------------- */
 
 /* The whole of a run whose spec is a Restore; *phase is the phase that it ended in. */
 vmb_code vmbi_restore_execute(vmb_run *run, const char **phase, vmb_error **err);

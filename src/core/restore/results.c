@@ -38,8 +38,7 @@ void vmbi_restore_warn(vmbi_restore *r, const char *ns, const vmb_error *why, co
     va_end(args);
 }
 
-void vmbi_restore_error(vmbi_restore *r, const char *ns, const vmb_error *why, const char *fmt,
-                        ...)
+void vmbi_restore_error(vmbi_restore *r, const char *ns, const vmb_error *why, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);

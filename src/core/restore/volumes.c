@@ -55,7 +55,8 @@ static bool has_pod_volume(const vmbi_restore *r, const vmbi_json *pv)
         const vmbi_json *b = vmbi_json_at(r->pod_volumes, i);
         const char *name =
             vmbi_json_get_str(vmbi_json_path(b, "metadata.annotations"), "velero.io/pvc-name");
-        if (vmbi_streq(name, claim) && vmbi_streq(vmbi_json_path_str(b, "spec.pod.namespace"), ns)) {
+        if (vmbi_streq(name, claim) &&
+            vmbi_streq(vmbi_json_path_str(b, "spec.pod.namespace"), ns)) {
             return true;
         }
     }
@@ -179,8 +180,8 @@ static bool wait_bound(vmbi_restore *r, const char *ns, const char *claim, vmbi_
             if (got == VMB_OK) {
                 (void)vmbi_json_parse(text.data, text.len, class_name, &class, NULL);
             }
-            waits = vmbi_streq(vmbi_json_get_str(class, "volumeBindingMode"),
-                               "WaitForFirstConsumer");
+            waits =
+                vmbi_streq(vmbi_json_get_str(class, "volumeBindingMode"), "WaitForFirstConsumer");
             vmbi_json_free(class);
             vmbi_buf_free(&text);
         }
@@ -193,7 +194,8 @@ static bool wait_bound(vmbi_restore *r, const char *ns, const char *claim, vmbi_
             }
         }
         if (rc != VMB_OK && !vmbi_restore_is_over(r, rc, &why)) {
-            vmbi_restore_warn(r, ns, why, "claim %s: its volume's reclaim policy and labels are not restored",
+            vmbi_restore_warn(r, ns, why,
+                              "claim %s: its volume's reclaim policy and labels are not restored",
                               claim);
         }
         vmb_error_free(why);
@@ -252,8 +254,7 @@ static bool was_created(vmbi_restore *r, const char *ns, const char *claim)
 
 void vmbi_restore_patch_volumes(vmbi_restore *r)
 {
-    vmbi_limits limits =
-        vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
+    vmbi_limits limits = vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
     vmbi_buf volume = VMBI_BUF_INIT(1024);
     for (void *it = vmbi_json_iter(r->volume_info); it != NULL && !vmbi_restore_is_broken(r);
          it = vmbi_json_iter_next(r->volume_info, it)) {

@@ -55,14 +55,16 @@ typedef struct fake {
 
 static const char discovery[] =
     "{\"serverVersion\":{\"gitVersion\":\"v1\",\"major\":\"1\",\"minor\":\"1\"},\"groups\":[{"
-    "\"group\":\"\",\"preferredVersion\":\"v1\",\"versions\":[{\"version\":\"v1\",\"resources\":[" RES(
-        "configmaps", "ConfigMap", "true") "," RES("namespaces", "Namespace", "false") "," RES(
-        "pods", "Pod", "true") "," RES("services", "Service", "true") "," RES("persistentvolumes",
-                                                                             "PersistentVolume",
-                                                                             "false") "," RES(
-        "persistentvolumeclaims", "PersistentVolumeClaim", "true") "," RES("serviceaccounts",
-                                                                          "ServiceAccount",
-                                                                          "true") "]}]}]}";
+    "\"group\":\"\",\"preferredVersion\":\"v1\",\"versions\":[{\"version\":\"v1\",\"resources\":"
+    "[" RES("configmaps", "ConfigMap", "true") "," RES("namespaces", "Namespace", "false") "," RES(
+        "pods", "Pod",
+        "true") "," RES("services", "Service",
+                        "true") "," RES("persistentvolumes", "PersistentVolume",
+                                        "false") "," RES("persistentvolumeclaims",
+                                                         "PersistentVolumeClaim",
+                                                         "true") "," RES("serviceaccounts",
+                                                                         "ServiceAccount",
+                                                                         "true") "]}]}]}";
 
 static vmb_code f_discover(void *user, vmb_job *job, vmb_sink *out, vmb_error **err)
 {
@@ -339,7 +341,8 @@ static const item shop[] = {
     {"configmaps/namespaces/shop/a.json", OBJ("ConfigMap", "a", "shop", ",\"data\":{\"k\":\"v\"}")},
     {"configmaps/namespaces/other/b.json", OBJ("ConfigMap", "b", "other", "")},
     {"pods/namespaces/shop/web.json",
-     "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web\",\"namespace\":\"shop\","
+     "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web\",\"namespace\":"
+     "\"shop\","
      "\"labels\":{\"app\":\"web\"},\"ownerReferences\":[{}]},\"spec\":{\"nodeName\":\"n1\","
      "\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"d\",\"persistentVolumeClaim\":{"
      "\"claimName\":\"disk\"}}]},\"status\":{\"phase\":\"Running\"}}"},
@@ -349,7 +352,8 @@ static const item shop[] = {
      OBJ("PersistentVolumeClaim", "disk", "shop",
          ",\"spec\":{\"volumeName\":\"pv1\"},\"status\":{\"phase\":\"Bound\"}")},
     {"persistentvolumes/cluster/pv1.json",
-     "{\"apiVersion\":\"v1\",\"kind\":\"PersistentVolume\",\"metadata\":{\"name\":\"pv1\"},\"spec\":{"
+     "{\"apiVersion\":\"v1\",\"kind\":\"PersistentVolume\",\"metadata\":{\"name\":\"pv1\"},"
+     "\"spec\":{"
      "\"persistentVolumeReclaimPolicy\":\"Retain\",\"claimRef\":{\"name\":\"disk\",\"namespace\":"
      "\"shop\",\"uid\":\"u\"}}}"},
     {"namespaces/cluster/shop.json",
@@ -357,7 +361,8 @@ static const item shop[] = {
      "\"team\":\"x\"}},\"spec\":{}}"},
     {"services/namespaces/shop/svc.json",
      OBJ("Service", "svc", "shop",
-         ",\"spec\":{\"clusterIP\":\"10.0.0.1\",\"clusterIPs\":[\"10.0.0.1\"],\"type\":\"NodePort\","
+         ",\"spec\":{\"clusterIP\":\"10.0.0.1\",\"clusterIPs\":[\"10.0.0.1\"],\"type\":"
+         "\"NodePort\","
          "\"ports\":[{\"port\":80,\"nodePort\":30000,\"protocol\":\"TCP\"}]}")},
 };
 
@@ -405,11 +410,12 @@ static vmb_ctx *make_ctx(fake *f)
                                    .restore = f_fill};
     assert_int_equal(vmb_ctx_add_exec_provider(ctx, &exec, NULL), VMB_OK);
     assert_int_equal(vmb_ctx_add_volume_provider(ctx, &volumes, NULL), VMB_OK);
-    (void)snprintf(location, sizeof(location),
-                   "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"BackupStorageLocation\",\"metadata\":"
-                   "{\"name\":\"default\"},\"spec\":{\"provider\":\"vmbackup.io/dir\",\"default\":"
-                   "true,\"config\":{\"path\":\"%s\"}}}",
-                   f->dir);
+    (void)snprintf(
+        location, sizeof(location),
+        "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"BackupStorageLocation\",\"metadata\":"
+        "{\"name\":\"default\"},\"spec\":{\"provider\":\"vmbackup.io/dir\",\"default\":"
+        "true,\"config\":{\"path\":\"%s\"}}}",
+        f->dir);
     assert_int_equal(vmb_ctx_set_log(ctx, on_log, f, NULL, NULL), VMB_OK);
     assert_int_equal(vmb_ctx_add_location(ctx, location, strlen(location), NULL), VMB_OK);
     return ctx;
@@ -433,12 +439,19 @@ static int setup(void **state)
 
 static void remove_tree(const char *path)
 {
-    static const char *const files[] = {
-        "backups/b1/b1-podvolumebackups.json.gz", "backups/b1/b1.tar.gz", "backups/b1/velero-backup.json", "backups/b1", "backups",
-        "restores/r1/restore-r1-logs.gz", "restores/r1/restore-r1-results.gz",
-        "restores/r1/restore-r1-resource-list.json.gz",
-        "restores/r1/restore-r1-itemoperations.json.gz", "restores/r1/r1-volumeinfo.json.gz",
-        "restores/r1", "restores", ""};
+    static const char *const files[] = {"backups/b1/b1-podvolumebackups.json.gz",
+                                        "backups/b1/b1.tar.gz",
+                                        "backups/b1/velero-backup.json",
+                                        "backups/b1",
+                                        "backups",
+                                        "restores/r1/restore-r1-logs.gz",
+                                        "restores/r1/restore-r1-results.gz",
+                                        "restores/r1/restore-r1-resource-list.json.gz",
+                                        "restores/r1/restore-r1-itemoperations.json.gz",
+                                        "restores/r1/r1-volumeinfo.json.gz",
+                                        "restores/r1",
+                                        "restores",
+                                        ""};
     char full[256];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         (void)snprintf(full, sizeof(full), "%s/%s", path, files[i]);
@@ -532,7 +545,7 @@ static void restore_creates_in_order(void **state)
     assert_true(place(f, "persistentvolumeclaims/shop/disk") < place(f, "configmaps/shop/a"));
     assert_true(place(f, "configmaps/shop/a") < place(f, "pods/shop/web"));
     assert_true(place(f, "pods/shop/web") < place(f, "services/shop/svc"));
-    assert_null(find(f, "pods/shop/done")); /* it has ended */
+    assert_null(find(f, "pods/shop/done"));        /* it has ended */
     assert_non_null(find(f, "namespaces//other")); /* bare: the backup has no object of it */
     vmbi_json *ns = created(f, "namespaces//shop");
     assert_string_equal(vmbi_json_path_str(ns, "metadata.labels.team"), "x");
@@ -545,8 +558,8 @@ static void restore_resets_and_labels(void **state)
 {
     fake *f = *state;
     SHOP(f);
-    vmbi_json_free(restore(f, "{\"backupName\":\"b1\",\"namespaceMapping\":{\"shop\":\"new\"}}",
-                           "Completed"));
+    vmbi_json_free(
+        restore(f, "{\"backupName\":\"b1\",\"namespaceMapping\":{\"shop\":\"new\"}}", "Completed"));
     vmbi_json *pod = created(f, "pods/new/web");
     const vmbi_json *meta = vmbi_json_get(pod, "metadata");
     const vmbi_json *labels = vmbi_json_get(meta, "labels");
@@ -584,9 +597,9 @@ static void restore_selectors_hold_for_the_top_only(void **state)
 {
     fake *f = *state;
     SHOP(f);
-    vmbi_json_free(restore(
-        f, "{\"backupName\":\"b1\",\"labelSelector\":{\"matchLabels\":{\"app\":\"web\"}}}",
-        "Completed"));
+    vmbi_json_free(
+        restore(f, "{\"backupName\":\"b1\",\"labelSelector\":{\"matchLabels\":{\"app\":\"web\"}}}",
+                "Completed"));
     assert_non_null(find(f, "pods/shop/web"));
     assert_non_null(find(f, "persistentvolumeclaims/shop/disk")); /* the pod mounts it */
     assert_null(find(f, "configmaps/shop/a"));
@@ -622,8 +635,8 @@ static void existing_object_that_differs_warns(void **state)
     SHOP(f);
     add(f, "configmaps/shop/a", OBJ("ConfigMap", "a", "shop", ",\"data\":{\"k\":\"live\"}"));
     vmbi_json *report = restore(f, "{\"backupName\":\"b1\"}", "Completed");
-    const vmbi_json *line = vmbi_json_at(
-        vmbi_json_get(vmbi_json_path(report, "warnings.namespaces"), "shop"), 0);
+    const vmbi_json *line =
+        vmbi_json_at(vmbi_json_get(vmbi_json_path(report, "warnings.namespaces"), "shop"), 0);
     assert_int_equal(warnings_of(report, "warnings", "shop"), 1);
     assert_string_equal(vmbi_json_str(line),
                         "could not restore, ConfigMap:a already exists. Warning: the in-cluster "
@@ -657,9 +670,8 @@ static void existing_object_is_updated_by_policy(void **state)
     vmbi_json *a = created(f, "configmaps/shop/a");
     assert_string_equal(vmbi_json_path_str(a, "data.k"), "v");
     assert_null(vmbi_json_path(a, "data.more"));
-    assert_string_equal(vmbi_json_get_str(vmbi_json_path(a, "metadata.labels"),
-                                          "velero.io/restore-name"),
-                        "r1");
+    assert_string_equal(
+        vmbi_json_get_str(vmbi_json_path(a, "metadata.labels"), "velero.io/restore-name"), "r1");
     vmbi_json_free(a);
 }
 
@@ -686,16 +698,16 @@ static void hooks_run_when_containers_do(void **state)
     make_backup(f, pod, 1);
     vmbi_json *report = restore(
         f,
-        "{\"backupName\":\"b1\",\"hooks\":{\"resources\":[{\"name\":\"h\",\"postHooks\":[{\"init\":{"
+        "{\"backupName\":\"b1\",\"hooks\":{\"resources\":[{\"name\":\"h\",\"postHooks\":[{\"init\":"
+        "{"
         "\"initContainers\":[{\"name\":\"i\",\"image\":\"x\",\"command\":[\"y\"]}]}},{\"exec\":{"
         "\"command\":[\"good\"]}},{\"exec\":{\"command\":[\"bad\"],\"onError\":\"Fail\"}},{"
         "\"exec\":{\"command\":[\"late\"]}}]}]}}",
         "PartiallyFailed");
     vmbi_json *web = created(f, "pods/shop/web");
-    assert_string_equal(vmbi_json_get_str(vmbi_json_at(vmbi_json_path(web, "spec.initContainers"),
-                                                       0),
-                                          "name"),
-                        "i");
+    assert_string_equal(
+        vmbi_json_get_str(vmbi_json_at(vmbi_json_path(web, "spec.initContainers"), 0), "name"),
+        "i");
     vmbi_json_free(web);
     assert_string_equal(f->hooks, "shop/web/c:good;shop/web/c:bad;"); /* the third is not run */
     assert_int_equal(
@@ -718,8 +730,8 @@ static void pod_volumes_are_filled_when_mounted(void **state)
     assert_int_equal(vmbi_gzip_buf(records, sizeof(records) - 1, &gz, NULL), VMB_OK);
     write_file(f, "b1-podvolumebackups.json.gz", gz.data, gz.len);
     vmbi_buf_free(&gz);
-    vmbi_json_free(restore(f, "{\"backupName\":\"b1\",\"namespaceMapping\":{\"shop\":\"new\"}}",
-                           "Completed"));
+    vmbi_json_free(
+        restore(f, "{\"backupName\":\"b1\",\"namespaceMapping\":{\"shop\":\"new\"}}", "Completed"));
     assert_int_equal(f->fills, 2);
     assert_string_equal(f->hooks, "new/web/d=abc");
 }
@@ -762,18 +774,17 @@ static void machines_change_by_labels_of_the_restore(void **state)
          "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"virt-launcher-vm\","
          "\"namespace\":\"shop\",\"labels\":{\"kubevirt.io\":\"virt-launcher\"}},\"spec\":{}}"}};
     make_backup(f, vms, 4);
-    vmbi_json_free(restore_labelled(
-        f, "{\"backupName\":\"b1\"}",
-        "{\"velero.kubevirt.io/restore-run-strategy\":\"Halted\","
-        "\"velero.kubevirt.io/clear-mac-address\":\"true\","
-        "\"velero.kubevirt.io/generate-new-firmware-uuid\":\"true\"}",
-        "Completed"));
+    vmbi_json_free(restore_labelled(f, "{\"backupName\":\"b1\"}",
+                                    "{\"velero.kubevirt.io/restore-run-strategy\":\"Halted\","
+                                    "\"velero.kubevirt.io/clear-mac-address\":\"true\","
+                                    "\"velero.kubevirt.io/generate-new-firmware-uuid\":\"true\"}",
+                                    "Completed"));
     vmbi_json *vm = created(f, "virtualmachines.kubevirt.io/shop/vm");
     const vmbi_json *domain = vmbi_json_path(vm, "spec.template.spec.domain");
     assert_string_equal(vmbi_json_path_str(vm, "spec.runStrategy"), "Halted");
     assert_null(vmbi_json_path(vm, "spec.running"));
-    assert_null(vmbi_json_get(vmbi_json_at(vmbi_json_path(domain, "devices.interfaces"), 0),
-                              "macAddress"));
+    assert_null(
+        vmbi_json_get(vmbi_json_at(vmbi_json_path(domain, "devices.interfaces"), 0), "macAddress"));
     assert_int_equal(strlen(vmbi_json_path_str(domain, "firmware.uuid")), 36);
     vmbi_json_free(vm);
     assert_true(place(f, "datavolumes.cdi.kubevirt.io/shop/root") <
@@ -828,8 +839,8 @@ static bool keep_all(void *user, const char *group_resource)
     return true;
 }
 
-static vmb_code count_one(void *user, const char *ns, const char *name, const char *json, size_t len,
-                          vmb_error **err)
+static vmb_code count_one(void *user, const char *ns, const char *name, const char *json,
+                          size_t len, vmb_error **err)
 {
     size_t *n = user;
     (void)ns;
@@ -847,9 +858,9 @@ static void check_index(fake *f, size_t budget, bool streamed)
     vmbi_index x;
     vmbi_buf text = VMBI_BUF_INIT(1 << 20);
     size_t n = 0;
-    assert_int_equal(vmbi_index_load(&x, &store, &job, "backups/b1/b1.tar.gz", budget, keep_all,
-                                     NULL, NULL),
-                     VMB_OK);
+    assert_int_equal(
+        vmbi_index_load(&x, &store, &job, "backups/b1/b1.tar.gz", budget, keep_all, NULL, NULL),
+        VMB_OK);
     vmbi_index_resource *r = vmbi_index_find(&x, "configmaps");
     assert_non_null(r);
     assert_int_equal(r->count, 2);

@@ -15,12 +15,14 @@
 #define RULES "version: v1\nresourceModifierRules:\n"
 
 #define DEPLOYMENT                                                                                 \
-    "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"labels\":{\"app\":\"web\"}," \
+    "{\"apiVersion\":\"apps/"                                                                      \
+    "v1\",\"kind\":\"Deployment\",\"metadata\":{\"labels\":{\"app\":\"web\"},"                     \
     "\"name\":\"web\",\"namespace\":\"shop\"},\"spec\":{\"replicas\":1,\"template\":{\"spec\":{"   \
     "\"containers\":[{\"image\":\"nginx\",\"name\":\"nginx\"},{\"image\":\"busybox\",\"name\":"    \
     "\"side\"}],\"tolerations\":[{\"key\":\"a\"}]}}}}"
 
-/* Applies rules to an object; the result is owned text, and problems tells how many rules failed. */
+/* Applies rules to an object; the result is owned text, and problems tells how many rules failed.
+ */
 static char *apply(const char *rules, const char *group_resource, const char *json,
                    size_t *problems)
 {
@@ -57,8 +59,7 @@ static void expect(const char *rules, const char *group_resource, const char *pa
 }
 
 #define ON(cond, patches) RULES "- conditions: {" cond "}\n" patches
-#define REPLICAS                                                                                   \
-    "  patches:\n  - {operation: replace, path: /spec/replicas, value: \"3\"}\n"
+#define REPLICAS "  patches:\n  - {operation: replace, path: /spec/replicas, value: \"3\"}\n"
 
 static void rule_conditions_are_all_needed(void **state)
 {
@@ -72,8 +73,8 @@ static void rule_conditions_are_all_needed(void **state)
     expect(ON("groupResource: \"**\"", REPLICAS), "deployments.apps", "\"replicas\":3", true, 0);
     expect(ON("groupResource: \"{pods,deployments.apps}\"", REPLICAS), "deployments.apps",
            "\"replicas\":3", true, 0);
-    expect(ON("groupResource: deployments.apps, namespaces: [other]", REPLICAS),
-           "deployments.apps", "\"replicas\":3", false, 0);
+    expect(ON("groupResource: deployments.apps, namespaces: [other]", REPLICAS), "deployments.apps",
+           "\"replicas\":3", false, 0);
     expect(ON("groupResource: deployments.apps, resourceNameRegex: \"^w.b$\"", REPLICAS),
            "deployments.apps", "\"replicas\":3", true, 0);
     expect(ON("groupResource: deployments.apps, resourceNameRegex: \"^\\\\d+$\"", REPLICAS),
@@ -141,7 +142,8 @@ static void merge_patch_removes_with_null(void **state)
            "deployments.apps", "\"labels\":{\"x\":\"1\"}", true, 0);
 }
 
-#define STRATEGIC(yaml) ON("groupResource: deployments.apps", "  strategicPatches:\n  - patchData: |\n" yaml)
+#define STRATEGIC(yaml)                                                                            \
+    ON("groupResource: deployments.apps", "  strategicPatches:\n  - patchData: |\n" yaml)
 
 static void strategic_merge_follows_merge_keys(void **state)
 {
@@ -207,8 +209,7 @@ static const struct {
     {"resourceModifierRules: []\n", "version: is missing"},
     {RULES "- conditions: {}\n" REPLICAS, "resourceModifierRules[0].conditions.groupResource"},
     {RULES "- conditions: {groupResource: pods}\n", "no patch data found"},
-    {RULES "- conditions: {groupResource: pods}\n" REPLICAS
-           "  mergePatches: [{patchData: '{}'}]\n",
+    {RULES "- conditions: {groupResource: pods}\n" REPLICAS "  mergePatches: [{patchData: '{}'}]\n",
      "only one of patches"},
     {RULES "- conditions: {groupResource: pods}\n  patches:\n  - {operation: set, path: /a}\n",
      "resourceModifierRules[0].patches[0]: unsupported operation set"},

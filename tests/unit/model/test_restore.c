@@ -13,7 +13,8 @@
 #include "model/restore.h"
 #include "model/restore_filter.h"
 
-#define HEAD "apiVersion: velero.io/v1\nkind: Restore\nmetadata:\n  name: r1\nspec:\n" /* 5 lines */
+#define HEAD "apiVersion: velero.io/v1\nkind: Restore\nmetadata:\n  name: r1\nspec:\n" /* 5 lines  \
+                                                                                        */
 
 static vmb_spec *parse(const char *doc)
 {
@@ -77,8 +78,8 @@ static const struct {
     {HEAD "  restorePVs: true\n", "spec.backupName", 0, "neither a backup nor a schedule"},
     {HEAD "  backupName: b1\n  scheduleName: s1\n", "spec.scheduleName", 7, "together"},
     {HEAD "  backupName: b1\n  ttl: 1h\n", "spec.ttl", 7, "no field that Velero 1.18 knows"},
-    {HEAD "  backupName: b1\n  existingResourcePolicy: recreate\n",
-     "spec.existingResourcePolicy", 7, "neither none nor update"},
+    {HEAD "  backupName: b1\n  existingResourcePolicy: recreate\n", "spec.existingResourcePolicy",
+     7, "neither none nor update"},
     {HEAD "  backupName: b1\n  existingResourcePolicy: update\n", NULL, 0, NULL},
     {HEAD "  backupName: b1\n  includedResources: [pods, nodes]\n", "spec.includedResources[1]", 7,
      "never restored"},
@@ -149,8 +150,8 @@ static vmbi_restore_filter *filter(const char *spec_json, vmbi_json **tree, vmbi
     vmbi_strs present = {0};
 
     *d = NULL;
-    assert_int_equal(vmbi_discovery_parse(cluster_discovery, sizeof(cluster_discovery) - 1, d, NULL),
-                     VMB_OK);
+    assert_int_equal(
+        vmbi_discovery_parse(cluster_discovery, sizeof(cluster_discovery) - 1, d, NULL), VMB_OK);
     for (size_t i = 0; i < VMBI_ARRAY_LEN(names); i++) {
         assert_int_equal(vmbi_strs_add(&present, names[i], NULL), VMB_OK);
     }
@@ -189,8 +190,8 @@ static void filter_resolves_names_of_cluster_and_backup(void **state)
     WITH("{\"includedResources\":[\"po\",\"gears\"]}",
          assert_true(vmbi_restore_wants_resource(f, "pods"));
          assert_true(vmbi_restore_wants_resource(f, "gears.tools.example.com"));
-         assert_false(vmbi_restore_wants_resource(f, "secrets"));
-         assert_true(vmbi_restore_wants_resource(f, "volumesnapshotcontents.snapshot.storage.k8s.io")));
+         assert_false(vmbi_restore_wants_resource(f, "secrets")); assert_true(
+             vmbi_restore_wants_resource(f, "volumesnapshotcontents.snapshot.storage.k8s.io")));
 }
 
 static void filter_labels_status_and_targets(void **state)
@@ -199,7 +200,8 @@ static void filter_labels_status_and_targets(void **state)
     vmbi_slice c = {"{\"app\":\"c\"}", 11};
 
     (void)state;
-    WITH("{\"orLabelSelectors\":[{\"matchLabels\":{\"app\":\"a\"}},{\"matchLabels\":{\"app\":\"b\"}}],"
+    WITH("{\"orLabelSelectors\":[{\"matchLabels\":{\"app\":\"a\"}},{\"matchLabels\":{\"app\":\"b\"}"
+         "}],"
          "\"namespaceMapping\":{\"x\":\"y\"},\"restoreStatus\":{\"includedResources\":[\"pods\"]}}",
          assert_true(vmbi_restore_wants_labels(f, a));
          assert_false(vmbi_restore_wants_labels(f, c));
@@ -213,13 +215,12 @@ static void filter_labels_status_and_targets(void **state)
 
 static void order_is_velero_s(void **state)
 {
-    static const char *const given[] = {"zebras.example.com", "pods", "clusters.cluster.x-k8s.io",
-                                        "configmaps", "apples.example.com", "namespaces",
-                                        "persistentvolumeclaims", "persistentvolumes"};
-    static const char *const wanted[] = {"namespaces", "persistentvolumes",
-                                         "persistentvolumeclaims", "configmaps", "pods",
-                                         "apples.example.com", "zebras.example.com",
-                                         "clusters.cluster.x-k8s.io"};
+    static const char *const given[] = {
+        "zebras.example.com", "pods",       "clusters.cluster.x-k8s.io", "configmaps",
+        "apples.example.com", "namespaces", "persistentvolumeclaims",    "persistentvolumes"};
+    static const char *const wanted[] = {
+        "namespaces", "persistentvolumes",  "persistentvolumeclaims", "configmaps",
+        "pods",       "apples.example.com", "zebras.example.com",     "clusters.cluster.x-k8s.io"};
     vmbi_strs present = {0};
     vmbi_strs order = {0};
 
