@@ -319,8 +319,8 @@ static void names_that_leave_the_folder_are_refused(void **state)
         "{'pod':{'metadata':{'name':'p','namespace':'s','uid':''}},'volume':{'name':'v'}}",
         "{'pod':{'metadata':{'name':'p','namespace':'s','uid':'..'}},'volume':{'name':'v'}}",
         "{'pod':{'metadata':{'name':'p','namespace':'s','uid':'u1'}},'volume':{'name':'../v'}}",
-        "{'pod':{'metadata':{'name':'p','namespace':'s','uid':'u1'}},'volume':{'name':'v'},"
-        "'pv':{'metadata':{'name':'..'}}}"};
+        ("{'pod':{'metadata':{'name':'p','namespace':'s','uid':'u1'}},'volume':{'name':'v'},"
+        "'pv':{'metadata':{'name':'..'}}}")};
     fixture *f = *state;
     char path[512];
     make(f, "pods/u1/volumes/a/v", NULL);
