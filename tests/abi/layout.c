@@ -58,10 +58,30 @@ static void snapshot_and_action(void)
     FIELD(vmb_action_provider, backup);
 }
 
+static void blocks_and_volume(void)
+{
+    HEAD(vmb_blocks_provider);
+    FIELD(vmb_blocks_provider, size);
+    FIELD(vmb_blocks_provider, pread);
+    FIELD(vmb_blocks_provider, extents);
+    FIELD(vmb_blocks_provider, state);
+    FIELD(vmb_blocks_provider, resize);
+    FIELD(vmb_blocks_provider, pwrite);
+    FIELD(vmb_blocks_provider, zero);
+    FIELD(vmb_blocks_provider, flush);
+    HEAD(vmb_volume_provider);
+    FIELD(vmb_volume_provider, bid);
+    FIELD(vmb_volume_provider, backup);
+    FIELD(vmb_volume_provider, restore);
+    FIELD(vmb_volume_provider, remove);
+    FIELD(vmb_volume_provider, verify);
+}
+
 int main(void)
 {
     cluster_and_exec();
     store();
     snapshot_and_action();
+    blocks_and_volume();
     return 0;
 }

@@ -35,7 +35,8 @@ def binding():
 def header_fields():
     """Every member of every vtable in the headers, so that none is forgotten here."""
     found = set()
-    text = srctext.blank(srctext.read("include/vmbackup/provider.h"))
+    text = "".join(srctext.blank(srctext.read("include/vmbackup/" + header))
+                   for header in ("provider.h", "volume.h"))
     for name, body in re.findall(r"typedef struct (vmb_\w+_provider) \{(.*?)\n\} ", text, re.S):
         for member in body.split(";"):
             match = re.search(r"\(\*(\w+)\)\s*\(", member) or re.search(r"(\w+)\s*$", member)

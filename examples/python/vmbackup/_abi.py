@@ -95,12 +95,26 @@ class BlocksProvider(Structure):
                                                       "pwrite", "zero", "flush")]
 
 
+class VolumeProvider(Structure):
+    """struct vmb_volume_provider"""
+    BID = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_size_t, POINTER(c_int32), err_p)
+    BACKUP = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_size_t, handle, handle, err_p)
+    RESTORE = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_size_t, c_void_p, c_size_t, handle,
+                        err_p)
+    REMOVE = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_size_t, err_p)
+    VERIFY = CFUNCTYPE(code, c_void_p, handle, c_void_p, c_size_t, handle, err_p)
+    _fields_ = _HEAD + [("bid", BID), ("backup", BACKUP), ("restore", RESTORE), ("remove", REMOVE),
+                        ("verify", VERIFY)]
+
+
 VTABLES = {
     "vmb_cluster_provider": ClusterProvider,
     "vmb_exec_provider": ExecProvider,
     "vmb_store_provider": StoreProvider,
     "vmb_snapshot_provider": SnapshotProvider,
     "vmb_action_provider": ActionProvider,
+    "vmb_blocks_provider": BlocksProvider,
+    "vmb_volume_provider": VolumeProvider,
 }
 
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
@@ -151,6 +165,9 @@ SIGNATURES = {
     "vmb_ctx_add_cluster_provider": (code, handle, POINTER(ClusterProvider), err_p),
     "vmb_ctx_add_exec_provider": (code, handle, POINTER(ExecProvider), err_p),
     "vmb_ctx_add_snapshot_provider": (code, handle, POINTER(SnapshotProvider), err_p),
+    "vmb_ctx_add_volume_provider": (code, handle, POINTER(VolumeProvider), err_p),
+    "vmb_job_store": (POINTER(StoreProvider), handle, POINTER(c_char_p)),
+    "vmb_progress_update": (None, handle, c_int64, c_int64),
     "vmb_ctx_add_action_provider": (code, handle, POINTER(ActionProvider), err_p),
     "vmb_ctx_add_location": (code, handle, c_char_p, c_size_t, err_p),
     "vmb_ctx_add_store_provider": (code, handle, c_char_p, c_char_p, c_int32,
