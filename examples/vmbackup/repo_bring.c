@@ -133,8 +133,9 @@ static int check_restore(const struct cli_args *args)
     }
     if (disk && (cli_value(args, "include") || cli_value(args, "exclude") ||
                  cli_value(args, "overwrite") || cli_flag(args, "dry-run"))) {
-        cli_error("--include, --exclude, --overwrite and --dry-run are for files: a disk is written "
-                  "as a whole");
+        cli_error(
+            "--include, --exclude, --overwrite and --dry-run are for files: a disk is written "
+            "as a whole");
         return CLI_USAGE;
     }
     return CLI_OK;

@@ -16,11 +16,11 @@ struct repo_progress {
     bool quiet;
     bool json;
     bool line_open;
-    bool shown;      /* a status was printed */
+    bool shown;       /* a status was printed */
     const char *verb; /* "saved", "restored" …; NULL: no progress is shown */
     long long start_ns;
     long long printed_ns;
-    long long total; /* of a scan; -1: not known */
+    long long total;               /* of a scan; -1: not known */
     long long (*scan_total)(void); /* NULL: only the events tell */
     size_t warnings;
 };
@@ -54,8 +54,8 @@ int repo_ask(const struct cli_args *args, bool twice, json_t *settings);
 /* ---- repo_source.c: where a repository lies ---- */
 
 struct repo_source {
-    char *name;        /* for messages */
-    json_t *location;  /* a BackupStorageLocation; NULL: one of the session */
+    char *name;                   /* for messages */
+    json_t *location;             /* a BackupStorageLocation; NULL: one of the session */
     const char *session_location; /* its name; NULL: the default one */
     const char *prefix;
 };

@@ -79,7 +79,8 @@ int cli_repo_copy(struct cli_args *args)
 /* ---- keys ------------------------------------------------------------------------------------ */
 
 const struct cli_option cli_repo_key_options[] = {
-    {"new-password-file", 0, CLI_STRING, "FILE", "the new password for add and passwd; default asked"},
+    {"new-password-file", 0, CLI_STRING, "FILE",
+     "the new password for add and passwd; default asked"},
     {NULL, 0, CLI_BOOL, NULL, NULL}};
 
 static int list_keys(struct repo_session *s)
@@ -176,9 +177,7 @@ int cli_repo_key(struct cli_args *args)
     }
     result = repo_open(&s, args);
     if (result == CLI_OK) {
-        result = which == 0   ? list_keys(&s)
-                 : which == 2 ? remove_key(&s)
-                              : new_key(&s, which == 3);
+        result = which == 0 ? list_keys(&s) : which == 2 ? remove_key(&s) : new_key(&s, which == 3);
         repo_close(&s);
     }
     return result;

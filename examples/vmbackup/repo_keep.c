@@ -50,12 +50,14 @@ int cli_repo_check(struct cli_args *args)
 /* ---- prune ----------------------------------------------------------------------------------- */
 
 #define PRUNE_OPTIONS                                                                              \
-    {"max-unused", 0, CLI_STRING, "PERCENT", "how much of the repository may stay unused; default 5"}, \
+    {"max-unused", 0, CLI_STRING, "PERCENT",                                                       \
+     "how much of the repository may stay unused; default 5"},                                     \
         {"max-repack-size", 0, CLI_STRING, "SIZE", "rewrite at most so much"},                     \
-        {"dry-run", 'n', CLI_BOOL, NULL, "only say what would be done"}
+    {                                                                                              \
+        "dry-run", 'n', CLI_BOOL, NULL, "only say what would be done"                              \
+    }
 
-const struct cli_option cli_repo_prune_options[] = {PRUNE_OPTIONS,
-                                                    {NULL, 0, CLI_BOOL, NULL, NULL}};
+const struct cli_option cli_repo_prune_options[] = {PRUNE_OPTIONS, {NULL, 0, CLI_BOOL, NULL, NULL}};
 
 /* "5%" and "5" are the same, as with restic. */
 static bool add_max_unused(const struct cli_args *args, json_t *o)
@@ -95,12 +97,13 @@ static int prune(struct repo_session *s)
     } else if (v && !s->quiet) {
         repo_bytes((double)cli_number(v, "bytesUnused", NULL), unused, sizeof(unused));
         repo_bytes((double)cli_number(v, "bytesFreed", NULL), freed, sizeof(freed));
-        printf("used:   %lld blobs\nunused: %lld blobs, %s\npacks:  %lld kept, %lld rewritten, %lld "
-               "deleted\n%s %s\n",
-               cli_number(v, "blobsUsed", NULL), cli_number(v, "blobsUnused", NULL), unused,
-               cli_number(v, "packsKept", NULL), cli_number(v, "packsRepacked", NULL),
-               cli_number(v, "packsDeleted", NULL),
-               json_is_true(json_object_get(v, "dryRun")) ? "would free" : "freed", freed);
+        printf(
+            "used:   %lld blobs\nunused: %lld blobs, %s\npacks:  %lld kept, %lld rewritten, %lld "
+            "deleted\n%s %s\n",
+            cli_number(v, "blobsUsed", NULL), cli_number(v, "blobsUnused", NULL), unused,
+            cli_number(v, "packsKept", NULL), cli_number(v, "packsRepacked", NULL),
+            cli_number(v, "packsDeleted", NULL),
+            json_is_true(json_object_get(v, "dryRun")) ? "would free" : "freed", freed);
     }
     json_decref(v);
     return result;
@@ -137,7 +140,8 @@ const struct cli_option cli_repo_forget_options[] = {
     {"host", 0, CLI_LIST, "NAME", "only snapshots of this host"},
     {"tag", 0, CLI_LIST, "TAG[,TAG]", "only snapshots with these tags"},
     {"path", 0, CLI_LIST, "PATH", "only snapshots of this path"},
-    {"group-by", 'g', CLI_STRING, "KEYS", "host,paths,tags in any choice, or none; default host,paths"},
+    {"group-by", 'g', CLI_STRING, "KEYS",
+     "host,paths,tags in any choice, or none; default host,paths"},
     {"unsafe-allow-remove-all", 0, CLI_BOOL, NULL, "a policy may remove all of a group"},
     {"compact", 'c', CLI_BOOL, NULL, "no tables, only counts"},
     {"prune", 0, CLI_BOOL, NULL, "drop the data that is no longer needed as well"},

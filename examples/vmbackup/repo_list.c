@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILTERS                                                                                 \
-    {"host", 'H', CLI_LIST, "NAME", "snapshots of this host; may be repeated"},                 \
-        {"tag", 0, CLI_LIST, "TAG[,TAG]", "snapshots with all of these tags; may be repeated"}, \
-        {"path", 0, CLI_LIST, "PATH", "snapshots of this path; may be repeated"}
+#define FILTERS                                                                                    \
+    {"host", 'H', CLI_LIST, "NAME", "snapshots of this host; may be repeated"},                    \
+        {"tag", 0, CLI_LIST, "TAG[,TAG]", "snapshots with all of these tags; may be repeated"},    \
+    {                                                                                              \
+        "path", 0, CLI_LIST, "PATH", "snapshots of this path; may be repeated"                     \
+    }
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 
@@ -237,7 +239,8 @@ int cli_repo_find(struct cli_args *args)
         json_decref(o);
         return CLI_USAGE;
     }
-    if (!repo_add_time(args, "oldest", o, "oldest") || !repo_add_time(args, "newest", o, "newest")) {
+    if (!repo_add_time(args, "oldest", o, "oldest") ||
+        !repo_add_time(args, "newest", o, "newest")) {
         json_decref(o);
         return CLI_USAGE;
     }

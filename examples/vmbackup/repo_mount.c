@@ -18,7 +18,8 @@
 extern char **environ;
 
 const struct cli_option cli_repo_mount_options[] = {
-    {"socket", 'U', CLI_STRING, "PATH", "Unix socket to listen on; default one in a folder of its own"},
+    {"socket", 'U', CLI_STRING, "PATH",
+     "Unix socket to listen on; default one in a folder of its own"},
     {"port", 0, CLI_STRING, "PORT", "listen on TCP instead"},
     {"address", 0, CLI_STRING, "IP", "with --port: only on this address; default 127.0.0.1"},
     {"cache", 0, CLI_STRING, "SIZE", "memory for chunks that were read, 16M to 1G; default 32M"},
@@ -30,7 +31,7 @@ const struct cli_option cli_repo_mount_options[] = {
 enum { MAX_WORDS = 32, START_TRIES = 200 };
 
 struct mount {
-    char folder[PATH_MAX];          /* of our own: socket, password; removed at the end */
+    char folder[PATH_MAX]; /* of our own: socket, password; removed at the end */
     char socket[PATH_MAX];
     char *words[MAX_WORDS];
     size_t count;
@@ -117,9 +118,10 @@ static int probe(const char *plugin)
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        cli_error("nbdkit does not find or load its plugin %s: build it (it needs nbdkit's headers), "
-                  "and name it with --plugin FILE",
-                  plugin);
+        cli_error(
+            "nbdkit does not find or load its plugin %s: build it (it needs nbdkit's headers), "
+            "and name it with --plugin FILE",
+            plugin);
         return CLI_FAILED;
     }
     return CLI_OK;

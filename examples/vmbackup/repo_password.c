@@ -81,7 +81,7 @@ static int use_file(const char *path, json_t *settings)
         return CLI_FAILED;
     }
     return json_object_set_new(settings, "passwordFile", json_string(path)) == 0 ? CLI_OK
-                                                                                  : CLI_FAILED;
+                                                                                 : CLI_FAILED;
 }
 
 int repo_password(const char *file, const char *const *variables, const char *const *file_variables,

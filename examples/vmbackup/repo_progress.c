@@ -80,9 +80,9 @@ static void print_warning(struct repo_progress *p, const vmb_event *event)
     p->warnings++;
     close_line(p);
     if (p->json) {
-        json_t *line = json_pack("{s:s,s:{s:s},s:s,s:s}", "message_type", "error", "error",
-                                 "message", vmb_event_text(event), "during", p->verb ? p->verb : "",
-                                 "item", subject);
+        json_t *line =
+            json_pack("{s:s,s:{s:s},s:s,s:s}", "message_type", "error", "error", "message",
+                      vmb_event_text(event), "during", p->verb ? p->verb : "", "item", subject);
 
         json_dumpf(line, stderr, JSON_COMPACT);
         json_decref(line);

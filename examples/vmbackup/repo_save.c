@@ -42,8 +42,7 @@ static char *clean_path(const char *path)
     char *part;
     size_t len = 0;
 
-    if ((path[0] != '/' && !cwd) ||
-        asprintf(&full, "%s/%s", cwd ? cwd : "", path) < 0) {
+    if ((path[0] != '/' && !cwd) || asprintf(&full, "%s/%s", cwd ? cwd : "", path) < 0) {
         free(cwd);
         return NULL;
     }
@@ -131,7 +130,8 @@ static json_t *common_options(const struct cli_args *args)
     repo_add_string(args, "host", o, "host");
     repo_add_string(args, "parent", o, "parent");
     repo_add_flag(args, "force", o, "force");
-    if (!repo_add_time(args, "time", o, "time") || !repo_add_number(args, "readers", o, "readers") ||
+    if (!repo_add_time(args, "time", o, "time") ||
+        !repo_add_number(args, "readers", o, "readers") ||
         !repo_add_size(args, "chunk-size", o, "chunkSize")) {
         json_decref(o);
         return NULL;
@@ -270,8 +270,9 @@ static int save_disk(struct repo_session *s, const char *path)
         return CLI_USAGE;
     }
     json_object_set_new(o, "name", json_string(slash[1] ? slash + 1 : "disk.img"));
-    json_object_set_new(o, "path", slash == path ? json_string("/")
-                                                 : json_sprintf("%.*s", (int)(slash - path), path));
+    json_object_set_new(o, "path",
+                        slash == path ? json_string("/")
+                                      : json_sprintf("%.*s", (int)(slash - path), path));
     if (vmb_blocks_open_file(path, 0, &blocks, &err) != VMB_OK) {
         json_decref(o);
         return repo_fail(s, path, err);

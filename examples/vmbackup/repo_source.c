@@ -9,8 +9,8 @@
 
 static int unsupported(const char *repo)
 {
-    static const char *const schemes[] = {"sftp:", "rest:", "azure:", "b2:", "gs:", "swift:",
-                                          "rclone:"};
+    static const char *const schemes[] = {
+        "sftp:", "rest:", "azure:", "b2:", "gs:", "swift:", "rclone:"};
 
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         if (!strncmp(repo, schemes[i], strlen(schemes[i]))) {
@@ -91,20 +91,20 @@ static int s3(const char *repo, const char *rest, struct repo_source *out)
         json_decref(config);
         return CLI_USAGE;
     }
-    json_object_set_new(config, "s3Url",
-                        json_sprintf("%s%.*s", scheme_end ? "" : "https://", (int)(bucket - rest),
-                                     rest));
+    json_object_set_new(
+        config, "s3Url",
+        json_sprintf("%s%.*s", scheme_end ? "" : "https://", (int)(bucket - rest), rest));
     /* restic's default; a store that wants another one says which */
     json_object_set_new(config, "region", json_string(region && *region ? region : "us-east-1"));
     json_object_set_new(config, "s3ForcePathStyle", json_string("true"));
     while (prefix_len > 0 && prefix[prefix_len] == '/') {
         prefix_len--;
     }
-    where = json_pack("{s:o,s:{s:o,s:o}}", "config", config, "objectStorage", "bucket",
-                      json_sprintf("%.*s", (int)(prefix ? prefix - bucket - 1
-                                                        : (ptrdiff_t)strlen(bucket + 1)),
-                                   bucket + 1),
-                      "prefix", json_sprintf("%.*s", (int)prefix_len, prefix ? prefix + 1 : ""));
+    where = json_pack(
+        "{s:o,s:{s:o,s:o}}", "config", config, "objectStorage", "bucket",
+        json_sprintf("%.*s", (int)(prefix ? prefix - bucket - 1 : (ptrdiff_t)strlen(bucket + 1)),
+                     bucket + 1),
+        "prefix", json_sprintf("%.*s", (int)prefix_len, prefix ? prefix + 1 : ""));
     out->location = where ? location("aws", where) : NULL;
     if (!out->location) {
         cli_error("%s: no UTF-8, or out of memory", repo);

@@ -138,8 +138,8 @@ vmb_code vmb_disk_pread(vmb_disk *disk, void *data, size_t len, int64_t offset_b
     vmb_repo *repo = disk->repo;
     vmb_code rc = vmbi_ctx_check(repo->ctx, false, err);
     if (rc == VMB_OK) {
-        rc = check_range(disk, offset_bytes, len <= INT64_MAX ? (int64_t)len : -1,
-                         "vmb_disk_pread", err);
+        rc = check_range(disk, offset_bytes, len <= INT64_MAX ? (int64_t)len : -1, "vmb_disk_pread",
+                         err);
     }
     if (rc == VMB_OK) {
         rc = vmbi_limits_check(&repo->job.limits, err, "vmb_disk_pread");

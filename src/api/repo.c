@@ -74,7 +74,8 @@ static vmb_code user_name(const char *given, char **out, vmb_error **err)
     struct passwd pw;
     struct passwd *found = NULL;
 
-    if (given == NULL && getpwuid_r(getuid(), &pw, buf, sizeof(buf), &found) == 0 && found != NULL) {
+    if (given == NULL && getpwuid_r(getuid(), &pw, buf, sizeof(buf), &found) == 0 &&
+        found != NULL) {
         given = pw.pw_name;
     }
     return copy_name(given, out, err);
@@ -162,8 +163,10 @@ static vmb_code make(vmb_ctx *ctx, const char *location, const char *settings, s
         rc = vmbi_repo_settings_read(settings, len, &s, err);
     }
     if (rc == VMB_OK && !init && (s.version != 0 || s.polynomial != NULL)) {
-        rc = vmbi_fail(err, VMB_E_ARG, "repository settings: \"%s\" is fixed when a repository is "
-                       "made", s.version != 0 ? "version" : "chunkerPolynomial");
+        rc = vmbi_fail(err, VMB_E_ARG,
+                       "repository settings: \"%s\" is fixed when a repository is "
+                       "made",
+                       s.version != 0 ? "version" : "chunkerPolynomial");
     }
     if (rc == VMB_OK) {
         vmbi_ctx_freeze(ctx);
@@ -308,7 +311,8 @@ static vmb_code may_lock(const vmb_repo *r, vmbi_repoapi_need need, vmb_error **
         return vmbi_fail(err, VMB_E_STATE, "location %s: it is read-only", r->location->name);
     }
     if (need != VMBI_REPOAPI_READ && r->no_lock) {
-        return vmbi_fail(err, VMB_E_STATE, "repository: opened with \"noLock\", which is for reading "
+        return vmbi_fail(err, VMB_E_STATE,
+                         "repository: opened with \"noLock\", which is for reading "
                          "only");
     }
     if (need == VMBI_REPOAPI_EXCLUSIVE && atomic_load(&r->disks) > 0) {
@@ -322,8 +326,8 @@ vmb_code vmbi_repoapi_lock(vmb_repo *r, vmbi_repoapi_need need, bool index, vmb_
     vmb_code rc = may_lock(r, need, err);
 
     if (rc == VMB_OK && !r->no_lock && !r->disk_lock) {
-        rc = vmbi_repo_lock(r->repo, need == VMBI_REPOAPI_EXCLUSIVE ? VMBI_REPO_EXCLUSIVE
-                                                                    : VMBI_REPO_SHARED,
+        rc = vmbi_repo_lock(r->repo,
+                            need == VMBI_REPOAPI_EXCLUSIVE ? VMBI_REPO_EXCLUSIVE : VMBI_REPO_SHARED,
                             r->lock_wait_ns, err);
     }
     if (rc == VMB_OK) {

@@ -21,7 +21,9 @@ static vmb_code take_blocks(const vmb_blocks_provider *theirs, bool target,
     if (rc == VMB_OK &&
         (out->size == NULL || (target ? out->pwrite == NULL : out->pread == NULL))) {
         rc = vmbi_fail(err, VMB_E_ARG, "blocks provider %s: the function %s is missing", out->name,
-                       out->size == NULL ? "size" : target ? "pwrite" : "pread");
+                       out->size == NULL ? "size"
+                       : target          ? "pwrite"
+                                         : "pread");
     }
     return rc;
 }
@@ -118,7 +120,9 @@ static vmb_code save_disk(vmb_repo *repo, const vmb_blocks_provider *source, con
         const vmbi_disk_save_options so = {
             .name = o->name,
             .folder = o->path,
-            .parent = o->parent != NULL ? o->parent : parent[0] != '\0' ? parent : NULL,
+            .parent = o->parent != NULL   ? o->parent
+                      : parent[0] != '\0' ? parent
+                                          : NULL,
             .force = o->force,
             .tags = o->tags.v,
             .n_tags = o->tags.n,
@@ -156,8 +160,8 @@ vmb_code vmb_repo_backup_disk(vmb_repo *repo, const vmb_blocks_provider *source,
     }
     rc = take_blocks(source, false, &blocks, err);
     if (rc == VMB_OK) {
-        rc = vmbi_options_read(options, len, "disk options", disk_table,
-                               VMBI_ARRAY_LEN(disk_table), &o, &doc, err);
+        rc = vmbi_options_read(options, len, "disk options", disk_table, VMBI_ARRAY_LEN(disk_table),
+                               &o, &doc, err);
     }
     if (rc == VMB_OK && (o.chunk_size & (o.chunk_size - 1)) != 0) {
         rc = vmbi_fail(err, VMB_E_ARG, "disk options: \"chunkSize\" must be a power of two");
@@ -265,8 +269,10 @@ vmb_code vmb_repo_restore_disk(vmb_repo *repo, const char *snapshot,
                                VMBI_ARRAY_LEN(to_disk_table), &o, &doc, err);
     }
     if (rc == VMB_OK && o.verify && blocks.pread == NULL) {
-        rc = vmbi_fail(err, VMB_E_ARG, "disk options: \"verify\" needs a target that can be read: "
-                       "blocks provider %s has no pread", blocks.name);
+        rc = vmbi_fail(err, VMB_E_ARG,
+                       "disk options: \"verify\" needs a target that can be read: "
+                       "blocks provider %s has no pread",
+                       blocks.name);
     }
     if (rc == VMB_OK) {
         rc = vmbi_repoapi_lock(repo, VMBI_REPOAPI_READ, true, err);

@@ -47,9 +47,9 @@ static vmb_code make_policy(const forget_options *o, vmbi_policy *p, vmb_error *
 {
     vmbi_keep_span *const spans[6] = {&p->within,        &p->within_hourly,  &p->within_daily,
                                       &p->within_weekly, &p->within_monthly, &p->within_yearly};
-    static const char *const names[6] = {"keepWithin",       "keepWithinHourly", "keepWithinDaily",
-                                         "keepWithinWeekly", "keepWithinMonthly",
-                                         "keepWithinYearly"};
+    static const char *const names[6] = {"keepWithin",        "keepWithinHourly",
+                                         "keepWithinDaily",   "keepWithinWeekly",
+                                         "keepWithinMonthly", "keepWithinYearly"};
     vmb_code rc = VMB_OK;
 
     p->last = o->last;

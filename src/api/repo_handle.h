@@ -17,8 +17,8 @@
 #include "repo/repo.h"
 
 struct vmb_repo {
-    atomic_uint refs; /* the owner's, and one for each open disk */
-    vmb_ctx *ctx;     /* a reference */
+    atomic_uint refs;                    /* the owner's, and one for each open disk */
+    vmb_ctx *ctx;                        /* a reference */
     const vmbi_store_location *location; /* the context's */
     vmbi_cancel *cancel;
     vmb_job job; /* of all calls: hears cancel, logs to events and context */
@@ -78,9 +78,9 @@ typedef struct vmbi_repoapi_filter {
     vmbi_option_list snapshots, hosts, tags, paths;
 } vmbi_repoapi_filter;
 /* Rows of an options table for a struct with a member `filter`; without "snapshots". */
-#define VMBI_REPOAPI_FILTER_FIELDS(type)                                \
-    VMBI_OPTION(type, filter.hosts, "host", STRINGS, 0, 0),             \
-        VMBI_OPTION(type, filter.tags, "tags", TAGS, 0, 0),             \
+#define VMBI_REPOAPI_FILTER_FIELDS(type)                                                           \
+    VMBI_OPTION(type, filter.hosts, "host", STRINGS, 0, 0),                                        \
+        VMBI_OPTION(type, filter.tags, "tags", TAGS, 0, 0),                                        \
         VMBI_OPTION(type, filter.paths, "paths", STRINGS, 0, 0)
 vmbi_snapshot_filter vmbi_repoapi_filter_of(const vmbi_repoapi_filter *f);
 /* The snapshot of an ID, a start of one, or "latest" under the filter. */

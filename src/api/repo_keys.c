@@ -188,7 +188,8 @@ vmb_code vmb_repo_key_remove(vmb_repo *repo, const char *id, vmb_error **err)
         if (rc == VMB_OK && s.found != 1) {
             rc = vmbi_fail(err, s.found == 0 ? VMB_E_NOT_FOUND : VMB_E_CONFLICT,
                            s.found == 0 ? "key \"%.80s\": there is none"
-                                        : "key \"%.80s\": several keys start like that", id);
+                                        : "key \"%.80s\": several keys start like that",
+                           id);
         }
         if (rc == VMB_OK) {
             rc = vmbi_repo_key_remove(repo->repo, s.id, err);

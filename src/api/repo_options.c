@@ -40,10 +40,13 @@ static vmb_code unknown(const reading *x, const vmbi_option *table, size_t n)
         vmbi_buf_addf(&known, "%s%s", i == 0 ? "" : ", ", table[i].name);
     }
     nearest = vmbi_fields_nearest(names, x->name);
-    vmb_code rc = vmbi_fail(x->err, VMB_E_ARG, "%s: option \"%.64s\" is unknown%s%s%s; known are %s",
-                            x->what, x->name, nearest != NULL ? ", did you mean \"" : "",
-                            nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "",
-                            n == 0 ? "none" : known.len > 0 ? known.data : "…");
+    vmb_code rc =
+        vmbi_fail(x->err, VMB_E_ARG, "%s: option \"%.64s\" is unknown%s%s%s; known are %s", x->what,
+                  x->name, nearest != NULL ? ", did you mean \"" : "",
+                  nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "",
+                  n == 0          ? "none"
+                  : known.len > 0 ? known.data
+                                  : "…");
     vmbi_buf_free(&known);
     return rc;
 }
@@ -228,9 +231,8 @@ static vmb_code read_all(reading *x, vmbi_json *doc, const vmbi_option *table, s
     return rc;
 }
 
-vmb_code vmbi_options_read(const char *text, size_t len, const char *what,
-                           const vmbi_option *table, size_t n, void *out, vmbi_json **doc,
-                           vmb_error **err)
+vmb_code vmbi_options_read(const char *text, size_t len, const char *what, const vmbi_option *table,
+                           size_t n, void *out, vmbi_json **doc, vmb_error **err)
 {
     reading x = {what, "", err};
     vmbi_json *v = NULL;

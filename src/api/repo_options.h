@@ -33,16 +33,17 @@ typedef struct vmbi_option {
     int64_t min, max;
 } vmbi_option;
 
-#define VMBI_OPTION(type, field, name, kind, ...) \
-    {name, VMBI_OPTION_##kind, offsetof(type, field), __VA_ARGS__}
+#define VMBI_OPTION(type, field, name, kind, ...)                                                  \
+    {                                                                                              \
+        name, VMBI_OPTION_##kind, offsetof(type, field), __VA_ARGS__                               \
+    }
 
 /* Reads a document (NULL or len 0: nothing is given) into the zeroed-or-defaulted struct at out.
  * what completes messages ("forget options"). Fields that are absent or null keep their value.
  * *doc receives the document that the strings belong to; it is NULL without one. On failure out's
  * lists are released. VMB_E_PARSE: no JSON; VMB_E_ARG: an unknown option, a wrong type or value. */
-vmb_code vmbi_options_read(const char *text, size_t len, const char *what,
-                           const vmbi_option *table, size_t n, void *out, vmbi_json **doc,
-                           vmb_error **err);
+vmb_code vmbi_options_read(const char *text, size_t len, const char *what, const vmbi_option *table,
+                           size_t n, void *out, vmbi_json **doc, vmb_error **err);
 /* Releases the lists of a struct that was read, and the document. */
 void vmbi_options_done(const vmbi_option *table, size_t n, void *out, vmbi_json *doc);
 

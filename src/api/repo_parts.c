@@ -49,8 +49,8 @@ vmbi_json *vmbi_repoapi_summary(const vmbi_repoapi_tally *t)
     ok = ok && vmbi_json_set_str(v, "message_type", "summary");
     ok = ok && vmbi_json_set_int(v, "blobs_added", (int64_t)(now.blobs_new - b->blobs_new));
     ok = ok && vmbi_json_set_int(v, "data_added", (int64_t)(now.bytes_new - b->bytes_new));
-    ok = ok && vmbi_json_set_int(v, "data_added_packed",
-                                 (int64_t)(now.bytes_stored - b->bytes_stored));
+    ok = ok &&
+         vmbi_json_set_int(v, "data_added_packed", (int64_t)(now.bytes_stored - b->bytes_stored));
     ok = ok && vmbi_json_set_int(v, "packs_added", (int64_t)(now.packs_written - b->packs_written));
     ok = ok && vmbi_json_set(v, "total_duration",
                              vmbi_json_from_double((double)(vmbi_mono_ns() - t->start_ns) / 1e9));

@@ -39,7 +39,8 @@ static vmb_code list_snapshots(vmb_repo *repo, const snapshots_options *o, vmbi_
 
             vmbi_buf_addf(&text, "%zu snapshot files are damaged and left out: check tells which",
                           set.damaged);
-            vmbi_repoapi_tell(repo, VMB_LOG_WARNING, "snapshots", text.data != NULL ? text.data : "");
+            vmbi_repoapi_tell(repo, VMB_LOG_WARNING, "snapshots",
+                              text.data != NULL ? text.data : "");
             vmbi_buf_free(&text);
         }
         vmbi_snapshots_free(&set);
@@ -96,7 +97,8 @@ static vmb_code give_json(void *user, const char *json, size_t len, vmb_error **
 {
     const receiver *to = user;
 
-    return vmbi_check_provider(err, to->json(to->user, json, len), "the receiver ended the listing");
+    return vmbi_check_provider(err, to->json(to->user, json, len),
+                               "the receiver ended the listing");
 }
 
 static vmb_code give_data(void *user, const void *data, size_t len, vmb_error **err)

@@ -85,8 +85,8 @@ static vmbi_json *backup_summary(const vmbi_repoapi_tally *t, const char *id, co
 }
 
 /* The parent that was asked for, or the one that restic would take; "" without one. */
-static vmb_code choose_parent(vmb_repo *repo, const backup_options *o,
-                              char id[VMBI_REPO_HEX_SIZE], vmb_error **err)
+static vmb_code choose_parent(vmb_repo *repo, const backup_options *o, char id[VMBI_REPO_HEX_SIZE],
+                              vmb_error **err)
 {
     vmbi_snapshot found = {.json = NULL};
     vmb_code rc = VMB_OK;
@@ -217,14 +217,10 @@ typedef struct restore_options {
 
 #define FIELD(field, name, kind, ...) VMBI_OPTION(restore_options, field, name, kind, __VA_ARGS__)
 static const vmbi_option restore_table[] = {
-    FIELD(target, "target", STRING, 0, 0),
-    FIELD(path, "path", STRING, 0, 0),
-    FIELD(includes, "includes", STRINGS, 0, 0),
-    FIELD(excludes, "excludes", STRINGS, 0, 0),
-    VMBI_REPOAPI_FILTER_FIELDS(restore_options),
-    FIELD(overwrite, "overwrite", STRING, 0, 0),
-    FIELD(sparse, "sparse", BOOL, 0, 0),
-    FIELD(verify, "verify", BOOL, 0, 0),
+    FIELD(target, "target", STRING, 0, 0),       FIELD(path, "path", STRING, 0, 0),
+    FIELD(includes, "includes", STRINGS, 0, 0),  FIELD(excludes, "excludes", STRINGS, 0, 0),
+    VMBI_REPOAPI_FILTER_FIELDS(restore_options), FIELD(overwrite, "overwrite", STRING, 0, 0),
+    FIELD(sparse, "sparse", BOOL, 0, 0),         FIELD(verify, "verify", BOOL, 0, 0),
     FIELD(dry_run, "dryRun", BOOL, 0, 0),
 };
 #undef FIELD
@@ -272,9 +268,8 @@ static vmb_code check_restore(const restore_options *o, vmbi_overwrite *overwrit
                          "restore options: \"overwrite\" is \"%.64s\", allowed are never, always",
                          o->overwrite);
     }
-    *overwrite = o->overwrite != NULL && strcmp(o->overwrite, "always") == 0
-                     ? VMBI_OVERWRITE_ALWAYS
-                     : VMBI_OVERWRITE_NEVER;
+    *overwrite = o->overwrite != NULL && strcmp(o->overwrite, "always") == 0 ? VMBI_OVERWRITE_ALWAYS
+                                                                             : VMBI_OVERWRITE_NEVER;
     return VMB_OK;
 }
 

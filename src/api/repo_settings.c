@@ -12,7 +12,7 @@
 
 enum { MAX_PASSWORD = 64 << 10, MAX_PREFIX = 512 };
 
-#define FIELD(field, name, kind, ...) \
+#define FIELD(field, name, kind, ...)                                                              \
     VMBI_OPTION(vmbi_repo_settings, field, name, kind, __VA_ARGS__)
 
 static const vmbi_option table[] = {
@@ -54,8 +54,8 @@ static vmb_code slurp(const char *path, char *text, size_t cap, size_t *len, vmb
         return vmbi_fail_errno(err, errnum, "%s: \"passwordFile\": read %s", what, path);
     }
     if (used == cap) {
-        return vmbi_fail(err, VMB_E_ARG, "%s: \"passwordFile\": %s has more than %d KiB", what, path,
-                         MAX_PASSWORD >> 10);
+        return vmbi_fail(err, VMB_E_ARG, "%s: \"passwordFile\": %s has more than %d KiB", what,
+                         path, MAX_PASSWORD >> 10);
     }
     *len = used;
     return VMB_OK;
@@ -127,8 +127,10 @@ static vmb_code read_compression(vmbi_repo_settings *s, vmb_error **err)
     }
     return s->compression == NULL
                ? VMB_OK
-               : vmbi_fail(err, VMB_E_ARG, "%s: \"compression\" is \"%.64s\", allowed are auto, off, "
-                           "max", what, s->compression);
+               : vmbi_fail(err, VMB_E_ARG,
+                           "%s: \"compression\" is \"%.64s\", allowed are auto, off, "
+                           "max",
+                           what, s->compression);
 }
 
 static vmb_code read_polynomial(vmbi_repo_settings *s, vmb_error **err)
@@ -141,8 +143,8 @@ static vmb_code read_polynomial(vmbi_repo_settings *s, vmb_error **err)
         unsigned digit = vmbi_is_digit(c) ? (unsigned)(c - '0') : (unsigned)(c - 'a') + 10;
 
         if (n >= 16 || digit > 15) {
-            return vmbi_fail(err, VMB_E_ARG, "%s: \"chunkerPolynomial\" must be up to 16 hex digits",
-                             what);
+            return vmbi_fail(err, VMB_E_ARG,
+                             "%s: \"chunkerPolynomial\" must be up to 16 hex digits", what);
         }
         bits = bits << 4 | digit;
     }
@@ -164,7 +166,8 @@ static vmb_code check_prefix(const vmbi_repo_settings *s, vmb_error **err)
         if (len == 0 || (len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.')) {
             return vmbi_fail(err, VMB_E_ARG,
                              "%s: \"prefix\" must be names with single slashes between them, such "
-                             "as \"restic/shop\"", what);
+                             "as \"restic/shop\"",
+                             what);
         }
         p += len;
         if (p[0] == '/' && p[1] == '\0') {

@@ -56,7 +56,8 @@ static vmb_ctx *context_of(const char *folder, const char *mode)
     (void)snprintf(text, sizeof(text),
                    "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"BackupStorageLocation\","
                    "\"metadata\":{\"name\":\"only\"},\"spec\":{\"provider\":\"vmbackup.io/dir\","
-                   "\"accessMode\":\"%s\",\"config\":{\"path\":\"%s\"}}}", mode, folder);
+                   "\"accessMode\":\"%s\",\"config\":{\"path\":\"%s\"}}}",
+                   mode, folder);
     assert_int_equal(vmb_ctx_add_location(ctx, text, strlen(text), NULL), VMB_OK);
     return ctx;
 }
@@ -268,7 +269,8 @@ static void settings_bad_refused(void **state)
         {"{", VMB_E_PARSE, "line 1"},
         {"[]", VMB_E_ARG, "must be an object, not array"},
         {"{}", VMB_E_ARG, "\"passwordFile\""},
-        {"{\"pasword\":\"x\"}", VMB_E_ARG, "did you mean \"password\"?; known are prefix, password"},
+        {"{\"pasword\":\"x\"}", VMB_E_ARG,
+         "did you mean \"password\"?; known are prefix, password"},
         {"{\"password\":\"x\",\"passwordFile\":\"/y\"}", VMB_E_ARG, "not both"},
         {"{\"password\":\"\"}", VMB_E_ARG, "the password is empty"},
         {"{\"password\":1}", VMB_E_ARG, "\"password\" must be a string, not integer"},
@@ -326,8 +328,8 @@ static vmb_code call_ls(vmb_repo *r, const char *options, size_t len, char **out
     return vmb_repo_ls(r, "latest", options, len, drop_json, NULL, err);
 }
 
-static vmb_code call_find(vmb_repo *r, const char *options, size_t len, char **out,
-                          size_t *out_len, vmb_error **err)
+static vmb_code call_find(vmb_repo *r, const char *options, size_t len, char **out, size_t *out_len,
+                          vmb_error **err)
 {
     (void)out;
     (void)out_len;
@@ -437,7 +439,8 @@ static void password_file_white_space_is_trimmed(void **state)
     vmb_repo_free(make(p));
     (void)snprintf(file, sizeof(file), "%s/pw", p->source);
     write_file(file, " geheim \r\n", 10);
-    (void)snprintf(text, sizeof(text), "{\"passwordFile\":\"%s\",\"prefix\":\"restic/shop\"}", file);
+    (void)snprintf(text, sizeof(text), "{\"passwordFile\":\"%s\",\"prefix\":\"restic/shop\"}",
+                   file);
     assert_int_equal(vmb_repo_open(p->ctx, NULL, text, strlen(text), &r, NULL), VMB_OK);
     vmb_repo_free(r);
     write_file(file, "\n", 1);
@@ -739,7 +742,8 @@ static void disk_is_saved_read_and_restored(void **state)
     assert_int_equal(read(fd, content, DISK), DISK);
     (void)close(fd);
     assert_int_equal(vmb_blocks_open_file(path, 0, &blocks, NULL), VMB_OK);
-    const char options[] = "{\"name\":\"d\",\"path\":\"/x\",\"tags\":[\"t\"],\"chunkSize\":1048576}";
+    const char options[] =
+        "{\"name\":\"d\",\"path\":\"/x\",\"tags\":[\"t\"],\"chunkSize\":1048576}";
     assert_int_equal(vmb_repo_backup_disk(r, &blocks, options, strlen(options), &out, NULL, &err),
                      VMB_OK);
     assert_non_null(strstr(out, "\"total_bytes_processed\":9437184"));
@@ -780,8 +784,9 @@ static void disk_is_saved_read_and_restored(void **state)
     (void)snprintf(to, sizeof(to), "%s.out", path);
     assert_int_equal(vmb_blocks_open_file(to, 1, &blocks, NULL), VMB_OK);
     const char verify[] = "{\"verify\":true,\"tags\":[\"t\"]}";
-    assert_int_equal(vmb_repo_restore_disk(r, "latest", &blocks, verify, strlen(verify), &out, NULL,
-                                           NULL), VMB_OK);
+    assert_int_equal(
+        vmb_repo_restore_disk(r, "latest", &blocks, verify, strlen(verify), &out, NULL, NULL),
+        VMB_OK);
     vmb_free(out);
     blocks.destroy(blocks.user);
     fd = open(to, O_RDONLY | O_CLOEXEC);
@@ -811,10 +816,10 @@ static void blocks_table_is_checked(void **state)
 {
     place *p = *state;
     char *out = NULL;
-    vmb_blocks_provider b = {.struct_size = sizeof(b), .api_version = VMB_PROVIDER_API, .name = "b",
-                             .size = no_size};
+    vmb_blocks_provider b = {
+        .struct_size = sizeof(b), .api_version = VMB_PROVIDER_API, .name = "b", .size = no_size};
     vmb_repo *r = make(p);
-    REFUSED(vmb_repo_backup_disk(r, &b, NULL, 0, &out, NULL, NULL));           /* no pread */
+    REFUSED(vmb_repo_backup_disk(r, &b, NULL, 0, &out, NULL, NULL));            /* no pread */
     REFUSED(vmb_repo_restore_disk(r, "latest", &b, NULL, 0, &out, NULL, NULL)); /* no pwrite */
     b.struct_size = 16;
     REFUSED(vmb_repo_backup_disk(r, &b, NULL, 0, &out, NULL, NULL));
