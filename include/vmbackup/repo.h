@@ -69,7 +69,8 @@ VMB_API vmb_code vmb_repo_info_json(vmb_repo *repo, char **out, size_t *out_len,
  * Receives events of the calls: VMB_EVENT_PROGRESS (bytes; text: how many bytes the call has put
  * into the store so far, in decimal), VMB_EVENT_LOG (warnings, errors that a check finds; subject:
  * the file). Called from the thread that makes the call, or from one that works for it, never two
- * at a time; a call on the same repository from within gives VMB_E_STATE. fn NULL: no events.
+ * at a time. From within only vmb_repo_cancel() may be called: a call on the repository gives
+ * VMB_E_STATE, and a read of one of its disks may never end. fn NULL: no events.
  * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (during a call)
  */
 VMB_API vmb_code vmb_repo_set_event_fn(vmb_repo *repo, vmb_event_fn fn, void *user,

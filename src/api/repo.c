@@ -325,6 +325,9 @@ vmb_code vmbi_repoapi_lock(vmb_repo *r, vmbi_repoapi_need need, bool index, vmb_
 {
     vmb_code rc = may_lock(r, need, err);
 
+    if (atomic_load(&r->disks) == 0 && atomic_exchange(&r->disk_lock, false)) {
+        vmbi_repo_unlock(r->repo); /* the last disk went while this call began */
+    }
     if (rc == VMB_OK && !r->no_lock && !r->disk_lock) {
         rc = vmbi_repo_lock(r->repo,
                             need == VMBI_REPOAPI_EXCLUSIVE ? VMBI_REPO_EXCLUSIVE : VMBI_REPO_SHARED,
