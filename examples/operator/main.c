@@ -146,9 +146,10 @@ int main(int argc, char **argv)
     if (vmb_control_run(control, &err) != VMB_OK) {
         result = fail("run", err);
     }
-    /* the responder may still be reading from the control: the process ends with it */
-    fflush(stderr);
-    _exit(result);
+    if (o.listen) { /* the responder may still be reading from the control: all end together */
+        fflush(stderr);
+        _exit(result);
+    }
 out:
     vmb_control_free(control);
     vmb_ctx_unref(ctx);

@@ -350,8 +350,12 @@ static vmb_code start_backup(backup_turn *b, vmbi_turn *turn, vmb_error **err)
         rc = refuse(b, text.data != NULL ? text.data : "", err);
         vmbi_buf_free(&text);
     } else {
-        rc = claim(b, err);
-        if (rc == VMB_OK) {
+        bool adopted = false;
+        rc = vmbi_adopt_backup(b->c, b->tree, &l, &adopted, err);
+        if (rc == VMB_OK && !adopted) {
+            rc = claim(b, err);
+        }
+        if (rc == VMB_OK && !adopted) {
             rc = run_backup(b, &l, err);
         }
     }

@@ -69,7 +69,7 @@ static bool restore_first(const vmbi_cached *e)
 
 static bool repository_wants(const vmbi_cached *e)
 {
-    return vmbi_phase_is_waiting(vmbi_cached_field(e, 0));
+    return strcmp(vmbi_cached_field(e, 0), "Ready") != 0;
 }
 
 const vmbi_kind vmbi_kinds[VMBI_KINDS] = {

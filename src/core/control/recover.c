@@ -106,6 +106,33 @@ static vmb_code adopt(vmb_control *c, const vmbi_json *tree, const vmbi_json *st
     return rc;
 }
 
+vmb_code vmbi_adopt_backup(vmb_control *c, const vmbi_json *tree, const vmbi_located *l,
+                           bool *adopted, vmb_error **err)
+{
+    vmbi_json *stored = NULL;
+    vmb_error *why = NULL;
+    const char *uid = vmbi_json_path_str(tree, "metadata.uid");
+    vmb_code rc = vmbi_located_metadata(c, l, vmbi_json_path_str(tree, "metadata.name"), &stored,
+                                        &why);
+    *adopted = false;
+    if (rc == VMB_E_NOT_FOUND || rc == VMB_E_PARSE || rc == VMB_E_INVALID) {
+        vmb_error_free(why);
+        return VMB_OK; /* what lies there is the run's business */
+    }
+    if (rc != VMB_OK) {
+        vmbi_error_move(err, &why);
+        return rc;
+    }
+    const char *phase = vmbi_json_path_str(stored, "status.phase");
+    if (uid != NULL && vmbi_streq(vmbi_json_path_str(stored, "metadata.uid"), uid) &&
+        phase != NULL && !vmbi_phase_is_working(phase) && !vmbi_phase_is_waiting(phase)) {
+        rc = adopt(c, tree, stored, err);
+        *adopted = rc == VMB_OK;
+    }
+    vmbi_json_free(stored);
+    return rc;
+}
+
 /* Nothing that would be taken for a backup: removes the rest. */
 static vmb_code clear(vmb_control *c, const vmbi_located *l, const vmbi_json *tree,
                       vmb_error **err)

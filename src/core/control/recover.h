@@ -10,6 +10,10 @@
  * else as Failed, after removing what the run left in the store and its snapshots. */
 vmb_code vmbi_recover_backup(vmb_control *c, const vmbi_json *tree, vmbi_turn *turn,
                              vmb_error **err);
+/* The same for a Backup that has not begun as far as its object tells: *adopted becomes true when
+ * the store holds it whole all the same (the server died before it could write the phase). */
+vmb_code vmbi_adopt_backup(vmb_control *c, const vmbi_json *tree, const vmbi_located *l,
+                           bool *adopted, vmb_error **err);
 /* The object's patch for what a run made of a Backup (or what its stored file says). */
 vmbi_json *vmbi_backup_outcome_patch(const vmbi_json *backup);
 /* {"status":{"phase":"Failed","failureReason","completionTimestamp"}}; NULL without memory. */

@@ -11,6 +11,7 @@
 
 #define LINK_NS (600 * VMBI_SECOND)
 #define STATUS_LIFE_NS (60 * VMBI_SECOND)
+#define REPOSITORY_NS (60 * VMBI_SECOND) /* between looks at one that is not ready */
 
 enum { URL_MAX_BYTES = 64 * 1024 };
 
@@ -130,14 +131,14 @@ static vmb_code make_link(vmb_control *c, const vmbi_json *tree, vmbi_buf *url, 
     return rc;
 }
 
-static vmb_code write_link(vmb_control *c, const vmbi_json *tree, vmb_error **err)
+static vmb_code write_link(vmb_control *c, const vmbi_json *tree, bool first, vmb_error **err)
 {
     const char *name = vmbi_json_path_str(tree, "metadata.name");
     vmbi_buf url = VMBI_BUF_INIT(URL_MAX_BYTES);
     char until[VMBI_RFC3339_SIZE];
     vmb_code rc = make_link(c, tree, &url, err);
     if (rc != VMB_OK) {
-        if (rc == VMB_E_INVALID || rc == VMB_E_NOT_FOUND || rc == VMB_E_UNSUPPORTED) {
+        if (first && (rc == VMB_E_INVALID || rc == VMB_E_NOT_FOUND || rc == VMB_E_UNSUPPORTED)) {
             vmbi_control_event(c, tree, true, "NoLink", "%s",
                                err != NULL ? vmb_error_message(*err) : "");
         }
@@ -166,8 +167,12 @@ vmb_code vmbi_reconcile_download(vmb_control *c, vmbi_turn *turn, vmb_error **er
     }
     const char *phase = vmbi_json_path_str(tree, "status.phase");
     const char *until = vmbi_json_path_str(tree, "status.expiration");
-    if (!vmbi_streq(phase, "Processed")) {
-        rc = write_link(c, tree, err);
+    const char *created = vmbi_json_path_str(tree, "metadata.creationTimestamp");
+    if (!vmbi_streq(phase, "Processed") && created != NULL && vmbi_parse_rfc3339(created, &at) &&
+        at + LINK_NS <= vmbi_unix_ns()) {
+        rc = vmbi_object_remove(c, VMBI_KIND_DOWNLOAD, turn->name, err); /* nobody waits any more */
+    } else if (!vmbi_streq(phase, "Processed")) {
+        rc = write_link(c, tree, turn->failures == 0, err);
     } else if (until == NULL || !vmbi_parse_rfc3339(until, &at) || at <= vmbi_unix_ns()) {
         rc = vmbi_object_remove(c, VMBI_KIND_DOWNLOAD, turn->name, err);
     } else {
@@ -257,6 +262,7 @@ vmb_code vmbi_reconcile_repository(vmb_control *c, vmbi_turn *turn, vmb_error **
         patch = NULL;
     }
     rc = vmbi_object_patch(c, VMBI_KIND_REPOSITORY, turn->name, patch, VMBI_NORMAL, err);
+    turn->again_ns = good ? -1 : REPOSITORY_NS;
     vmb_error_free(why);
     vmbi_located_done(&l);
     vmbi_json_free(tree);
