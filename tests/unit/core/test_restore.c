@@ -16,6 +16,7 @@
 
 #include <vmbackup/vmbackup.h>
 
+#include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/job.h"
@@ -830,6 +831,38 @@ static void cancelled_restore_fails_and_leaves_its_log(void **state)
     vmbi_json_free(report);
 }
 
+static void restore_out_of_memory_ends_cleanly(void **state)
+{
+    static const char doc[] =
+        "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"Restore\",\"metadata\":{\"name\":\"r1\"},"
+        "\"spec\":{\"backupName\":\"b1\",\"existingResourcePolicy\":\"update\",\"hooks\":{"
+        "\"resources\":[{\"name\":\"h\",\"postHooks\":[{\"init\":{\"initContainers\":[{\"name\":"
+        "\"i\",\"image\":\"x\",\"command\":[\"y\"]}]}}]}]}}}";
+    fake *f = *state;
+    vmb_code rc = VMB_E_NOMEM;
+    SHOP(f);
+    for (uint64_t n = 1; rc != VMB_OK; n += n < 400 ? 3 : 29) {
+        vmb_ctx *ctx = make_ctx(f);
+        vmb_spec *spec = NULL;
+        vmb_run *run = NULL;
+        assert_true(n < 100000);
+        assert_int_equal(vmb_spec_parse(doc, sizeof(doc) - 1, NULL, &spec, NULL), VMB_OK);
+        vmbi_alloc_fail_from(n);
+        rc = vmb_run_new(ctx, spec, &run, NULL);
+        if (rc == VMB_OK) {
+            rc = vmb_run_execute(run, NULL);
+        }
+        if (rc == VMB_OK && strcmp(vmb_run_phase(run), "Completed") != 0) {
+            rc = VMB_E_NOMEM; /* errors of single objects */
+        }
+        vmbi_alloc_fail_from(0);
+        vmb_run_free(run);
+        vmb_spec_free(spec);
+        vmb_ctx_unref(ctx);
+    }
+    assert_non_null(find(f, "pods/shop/web"));
+}
+
 /* ---- the index ----------------------------------------------------------------------------- */
 
 static bool keep_all(void *user, const char *group_resource)
@@ -921,6 +954,7 @@ int main(void)
         TEST(machines_change_by_labels_of_the_restore),
         TEST(many_objects_are_created_side_by_side),
         TEST(cancelled_restore_fails_and_leaves_its_log),
+        TEST(restore_out_of_memory_ends_cleanly),
         TEST(index_within_budget_keeps_objects),
         TEST(index_beyond_budget_reads_again),
         TEST(restore_of_a_cut_archive_fails),
