@@ -86,7 +86,7 @@ class Bench:
         show("just those bytes", references)
         idle = [self.backup() for _ in range(runs)]
         show("increment, nothing changed", idle)
-        for what in ("cpu", "wall", "read", "stored"):
+        for what in ("cpu", "user", "wall", "read", "stored"):
             a, b = (statistics.median(r[what] for r in v) for v in (increments, references))
             print("  %-6s increment / those bytes: %.2f" % (what, a / b))
 
@@ -94,8 +94,8 @@ class Bench:
 def show(name, results):
     def median(key):
         return statistics.median(r[key] for r in results)
-    print("  %-28s cpu %6.2f s  wall %6.2f s  peak %5.1f MiB  read %8.1f MiB  stored %8.1f MiB" % (
-        name, median("cpu"), median("wall"), max(r["rss"] for r in results) / MIB,
+    print("  %-28s cpu %6.2f s (user %5.2f)  wall %6.2f s  peak %5.1f MiB  read %8.1f MiB  stored %8.1f MiB" % (
+        name, median("cpu"), median("user"), median("wall"), max(r["rss"] for r in results) / MIB,
         median("read") / MIB, median("stored") / MIB), flush=True)
 
 

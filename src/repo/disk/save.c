@@ -309,12 +309,12 @@ static vmb_code save_chunk(saver *s, size_t i, vmb_error **err)
     const uint64_t from = (uint64_t)i * s->chunk;
     const uint64_t to = from + chunk_len(s, i);
     vmb_code rc = VMB_OK;
-    if (!vmbi_disk_ranges_touch(&s->window.nonzero, from, to)) {
-        rc = zero_chunk(s, i, err);
-    } else if (parent_chunk(s, i, from, to)) {
+    if (parent_chunk(s, i, from, to)) {
         s->ids[i] = s->parent.content[i];
         s->stats.bytes_unchanged += to - from;
         s->stats.parent_used = true;
+    } else if (!vmbi_disk_ranges_touch(&s->window.nonzero, from, to)) {
+        rc = zero_chunk(s, i, err);
     } else {
         rc = read_chunk(s, i, from, to, err);
         if (rc == VMB_OK) {
