@@ -32,6 +32,7 @@ struct vmb_repo {
 
     pthread_mutex_t events_lock; /* held while the caller's function runs: never two at a time */
     vmbi_events events;          /* only fn, user and last_progress_ns are used */
+    int64_t progress_total;      /* bytes of a restore as its snapshot tells; -1: not known */
     uint64_t stored_before;      /* bytes of new blobs when the call took its lock */
 
     /* Disks read beside other calls; what replaces the index waits for them. */

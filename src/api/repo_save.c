@@ -227,7 +227,10 @@ static const vmbi_option restore_table[] = {
 
 static void restore_progress(void *user, const vmbi_restore_stats *so_far)
 {
-    vmbi_repoapi_progress(user, (int64_t)so_far->bytes, -1);
+    vmb_repo *repo = user;
+    int64_t done = (int64_t)so_far->bytes;
+
+    vmbi_repoapi_progress(repo, done, done <= repo->progress_total ? repo->progress_total : -1);
 }
 
 static vmbi_json *restore_summary(const vmbi_restore_stats *s, const char *id, int64_t start_ns,
@@ -282,6 +285,8 @@ static vmb_code restore(vmb_repo *repo, const char *snapshot, const restore_opti
     vmb_code rc = vmbi_repoapi_find(repo, snapshot, &o->filter, &found, err);
 
     if (rc == VMB_OK) {
+        bool whole = o->path == NULL && o->includes.n == 0 && o->excludes.n == 0;
+        const vmbi_json *bytes = vmbi_json_path(found.json, "summary.total_bytes_processed");
         const vmbi_restore_options t = {
             .snapshot = found.id,
             .path = o->path,
@@ -298,6 +303,7 @@ static vmb_code restore(vmb_repo *repo, const char *snapshot, const restore_opti
             .warn = vmbi_repoapi_warn,
             .user = repo,
         };
+        repo->progress_total = whole ? vmbi_json_int(bytes, -1) : -1;
         rc = vmbi_tree_restore(repo->repo, &t, &repo->job, &stats, err);
         if (rc == VMB_OK) {
             *summary = restore_summary(&stats, found.id, start_ns, o->dry_run);
