@@ -40,13 +40,34 @@ static void print_and_read_again(const vmbi_node *n)
     vmbi_buf_free(&second);
 }
 
+/* Both ways of reading a node give the same. */
+static void same_print(const vmbi_node *a, const vmbi_node *b)
+{
+    vmbi_buf x = VMBI_BUF_INIT(64 << 20);
+    vmbi_buf y = VMBI_BUF_INIT(64 << 20);
+    vmbi_node_print(a, &x);
+    vmbi_node_print(b, &y);
+    if (x.len != y.len || (x.len > 0 && memcmp(x.data, y.data, x.len) != 0)) {
+        abort();
+    }
+    vmbi_buf_free(&x);
+    vmbi_buf_free(&y);
+}
+
 static void see_node(const char *json, size_t len)
 {
     vmbi_node n = {0};
+    vmbi_node full = {0};
     char mode[VMBI_NODE_MODE_SIZE];
-    if (vmbi_node_parse(json, len, &n, NULL) != VMB_OK) {
+    vmb_code rc = vmbi_node_parse(json, len, &n, NULL);
+    if (vmbi_node_parse_full(json, len, &full, NULL) != rc) {
+        abort();
+    }
+    if (rc != VMB_OK) {
         return;
     }
+    same_print(&n, &full);
+    vmbi_node_done(&full);
     check_name(&n);
     vmbi_node_mode_text(n.mode, mode);
     (void)vmbi_node_st_mode(n.mode);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/strs.h"
 #include "codec/digest.h"
+#include "repo/tree/nodescan.h"
 
 enum { MAX_NAME = 4096 }; /* Linux allows 255 bytes; a quoted byte takes up to 10 */
 
@@ -446,6 +447,11 @@ static vmb_code read_type(const vmbi_json *obj, vmbi_node *n, vmb_error **err)
 }
 
 vmb_code vmbi_node_parse(const char *json, size_t len, vmbi_node *out, vmb_error **err)
+{
+    return vmbi_node_scan(json, len, out) ? VMB_OK : vmbi_node_parse_full(json, len, out, err);
+}
+
+vmb_code vmbi_node_parse_full(const char *json, size_t len, vmbi_node *out, vmb_error **err)
 {
     vmbi_json *obj = NULL;
     vmbi_node n = {0};

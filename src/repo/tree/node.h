@@ -60,6 +60,8 @@ void vmbi_node_mode_text(uint32_t go_mode, char out[VMBI_NODE_MODE_SIZE]);
 /* Reads one node of a tree (an element of "nodes"). Names that are empty, "." or "..", or that
  * contain '/' or NUL, are refused: they lead out of the target of a restore. */
 vmb_code vmbi_node_parse(const char *json, size_t len, vmbi_node *out, vmb_error **err);
+/* The same without the fast way for ordinary nodes, for tests. */
+vmb_code vmbi_node_parse_full(const char *json, size_t len, vmbi_node *out, vmb_error **err);
 
 /* Go's strconv.Quote without the quotes, and its inverse (false when malformed or longer than
  * size - 1 bytes). */

@@ -346,7 +346,7 @@ static vmb_code open_repo(const char *verb, const vmb_store_provider *store, con
     vmbi_repo_options o = {.store = store, .job = &job, .prefix = prefix, .password = password,
                            .password_len = strlen(password),
                            .version = (uint32_t)number("version"), .scrypt_n = 1024,
-                           .scrypt_r = 8, .scrypt_p = 1,
+                           .scrypt_r = 8, .scrypt_p = 1, .memory_bytes = 32 << 20,
                            .pack_bytes = (uint64_t)number("packSize") << 20};
     o.compression = strcmp(compression, "off") == 0   ? VMBI_REPO_OFF
                     : strcmp(compression, "max") == 0 ? VMBI_REPO_MAX
