@@ -53,7 +53,7 @@ enum {
     VMB_E_UNSUPPORTED = -15, /**< the provider or build cannot do this */
     VMB_E_PROVIDER = -16,   /**< a provider broke its contract */
     VMB_E_FORKED = -17,     /**< a handle was used in a child process of its creator */
-    VMB_E_CONFLICT = -18,   /**< the object changed meanwhile (HTTP 409, 412) */
+    VMB_E_CONFLICT = -18,   /**< the object changed meanwhile (HTTP 409, 412), or is locked */
     VMB_E_GONE = -19,       /**< a list continuation or watch position expired (HTTP 410) */
     VMB_E_FULL = -20,       /**< no space left in the store or on the device */
     VMB_E_SERVER = -21,     /**< the server failed (HTTP 5xx, 429) after all retries */
