@@ -13,13 +13,6 @@
 
 enum { MAX_TOLD = 20 };
 
-/* Which snapshot of which repository: of what backup wrote, or of a PodVolumeBackup. */
-typedef struct saved_volume {
-    vmbi_json *doc; /* owned */
-    const char *id; /* "" nothing was saved: the volume was empty */
-    const char *ns;
-} saved_volume;
-
 static const char *first_text(const vmbi_json *doc, const char *const *paths, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -31,7 +24,8 @@ static const char *first_text(const vmbi_json *doc, const char *const *paths, si
     return "";
 }
 
-static vmb_code read_saved(const char *text, size_t len, saved_volume *out, vmb_error **err)
+vmb_code vmbi_volrepo_read_saved(const char *text, size_t len, vmbi_volrepo_saved *out,
+                                 vmb_error **err)
 {
     static const char *const ids[] = {"snapshotID", "status.snapshotID", "spec.snapshotID"};
     static const char *const places[] = {"namespace", "spec.sourceNamespace", "spec.tags.ns",
@@ -116,7 +110,7 @@ static vmb_code restore_disk(restore_call *c, const char *id, const char *path, 
     return code;
 }
 
-static vmb_code fill_place(vmbi_volrepo *p, restore_call *c, const saved_volume *saved, bool block,
+static vmb_code fill_place(vmbi_volrepo *p, restore_call *c, const vmbi_volrepo_saved *saved, bool block,
                            const char *path, vmb_error **err)
 {
     vmb_code code =
@@ -137,11 +131,11 @@ vmb_code vmbi_volrepo_restore(void *user, vmb_job *job, const char *volume, size
     vmbi_volrepo *p = user;
     restore_call c = {.job = job, .progress = progress, .session = {.prefix = VMBI_BUF_INIT(1)}};
     vmbi_volrepo_volume v = {0};
-    saved_volume saved = {0};
+    vmbi_volrepo_saved saved = {0};
     vmbi_buf path = VMBI_BUF_INIT(4096);
     vmb_code code = vmbi_volrepo_read(volume, len, &v, err);
     if (code == VMB_OK) {
-        code = read_saved(snapshot, snapshot_len, &saved, err);
+        code = vmbi_volrepo_read_saved(snapshot, snapshot_len, &saved, err);
     }
     if (code == VMB_OK && saved.id[0] == '\0') {
         goto out; /* it was empty */
@@ -174,11 +168,11 @@ vmb_code vmbi_volrepo_remove(void *user, vmb_job *job, const char *snapshot, siz
                              vmb_error **err)
 {
     vmbi_volrepo_session session = {.prefix = VMBI_BUF_INIT(1)};
-    saved_volume saved = {0};
+    vmbi_volrepo_saved saved = {0};
     vmbi_json *tree = NULL;
     char id[VMBI_REPO_HEX_SIZE];
     vmb_error *why = NULL;
-    vmb_code code = read_saved(snapshot, snapshot_len, &saved, &why);
+    vmb_code code = vmbi_volrepo_read_saved(snapshot, snapshot_len, &saved, &why);
     if (code == VMB_OK && saved.id[0] != '\0') {
         code = vmbi_volrepo_open(user, job, saved.ns, false, VMBI_REPO_EXCLUSIVE, &session, &why);
         if (code == VMB_OK) {

@@ -162,5 +162,6 @@ vmb_code vmbi_volume_repo_new(const vmbi_json *settings, vmb_volume_provider *ou
     out->backup = vmbi_volrepo_backup;
     out->restore = vmbi_volrepo_restore;
     out->remove = vmbi_volrepo_remove;
+    out->verify = vmbi_volrepo_verify;
     return VMB_OK;
 }

@@ -71,13 +71,26 @@ vmb_code vmbi_volrepo_identifier(const vmbi_json *location, const char *ns, vmbi
 vmb_code vmbi_volrepo_password(const vmbi_volrepo *p, vmb_job *job, vmbi_buf *out, vmb_error **err);
 void vmbi_volrepo_wipe(vmbi_buf *b);
 
-/* ---- save.c, restore.c ---------------------------------------------------------------------------- */
+/* ---- restore.c: what was saved ------------------------------------------------------------------ */
+
+/* Which snapshot of which repository: of what backup wrote, or of a PodVolumeBackup. */
+typedef struct vmbi_volrepo_saved {
+    vmbi_json *doc; /* owned, also after failures */
+    const char *id; /* "" nothing was saved: the volume was empty */
+    const char *ns;
+} vmbi_volrepo_saved;
+vmb_code vmbi_volrepo_read_saved(const char *text, size_t len, vmbi_volrepo_saved *out,
+                                 vmb_error **err);
+
+/* ---- save.c, restore.c, verify.c ---------------------------------------------------------------------------- */
 
 vmb_code vmbi_volrepo_backup(void *user, vmb_job *job, const char *volume, size_t len,
                              vmb_progress *progress, vmb_sink *out, vmb_error **err);
 vmb_code vmbi_volrepo_restore(void *user, vmb_job *job, const char *volume, size_t len,
                               const char *snapshot, size_t snapshot_len, vmb_progress *progress,
                               vmb_error **err);
+vmb_code vmbi_volrepo_verify(void *user, vmb_job *job, const char *snapshot, size_t snapshot_len,
+                             vmb_progress *progress, vmb_error **err);
 vmb_code vmbi_volrepo_remove(void *user, vmb_job *job, const char *snapshot, size_t snapshot_len,
                              vmb_error **err);
 

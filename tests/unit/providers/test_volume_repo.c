@@ -410,6 +410,46 @@ static void removed_snapshot_is_gone_and_stays_gone(void **state)
     assert_int_equal(bring_back(f, later), VMB_E_NOT_FOUND); /* the pod does not run yet */
 }
 
+static vmb_code verify(fixture *f)
+{
+    struct vmb_progress progress = {keep_progress, f};
+    vmb_error_free(f->err);
+    f->err = NULL;
+    f->most = 0;
+    return f->p.verify(f->p.user, &f->job, f->result.data, f->result.len, &progress, &f->err);
+}
+
+/* Turns a byte in the middle of every pack. */
+static int spoil(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)ftw;
+    if (type == FTW_F && strstr(path, "/data/") != NULL) {
+        FILE *pack = fopen(path, "r+e");
+        assert_non_null(pack);
+        assert_int_equal(fseek(pack, (long)st->st_size / 3, SEEK_SET), 0);
+        int byte = fgetc(pack);
+        assert_int_equal(fseek(pack, (long)st->st_size / 3, SEEK_SET), 0);
+        assert_int_not_equal(fputc(byte ^ 0x40, pack), EOF);
+        assert_int_equal(fclose(pack), 0);
+    }
+    return 0;
+}
+
+static void verify_reads_everything_and_finds_damage(void **state)
+{
+    fixture *f = *state;
+    make(f, "pods/u1/volumes/e/v/sub/a", "some bytes that are saved");
+    make(f, "pods/u1/volumes/e/v/b", "two");
+    assert_int_equal(save(f, EMPTY_DIR), VMB_OK);
+    assert_int_equal(verify(f), VMB_OK);
+    assert_int_equal(f->most, 28);
+    char repository[256];
+    (void)snprintf(repository, sizeof(repository), "%s/store", f->dir);
+    assert_int_equal(nftw(repository, spoil, 16, FTW_PHYS), 0);
+    vmb_code rc = verify(f);
+    assert_true(rc == VMB_E_INVALID || rc == VMB_E_NOT_FOUND);
+}
+
 static void record_of_velero_is_understood(void **state)
 {
     fixture *f = *state;
@@ -580,6 +620,7 @@ int main(void)
         T(second_save_finds_its_parent),
         T(empty_volume_has_no_snapshot),
         T(removed_snapshot_is_gone_and_stays_gone),
+        T(verify_reads_everything_and_finds_damage),
         T(record_of_velero_is_understood),
         T(cancelled_job_saves_nothing),
         T(run_without_a_location_is_told),
