@@ -3,7 +3,7 @@
 """Repositories beside restic: wall time, CPU seconds and peak memory of ours and of every restic that
 is found, in one run. Not a test: nothing fails on a number.
 
-    PROBE=build/tests/interop/restic/tree_probe tests/bench/repo.py [--cases random,disk,files]
+    VMBACKUP=build/examples/vmbackup/vmbackup tests/bench/repo.py [--cases random,disk,files]
         [--runs 3] [--size-mib 2048] [--files 200000] [--dir FOLDER]
 
 Build with --buildtype=release. Programs of restic: the one in PATH and those in $VMB_RESTIC
@@ -116,25 +116,23 @@ SOURCES = {"random": make_random, "disk": make_disk, "files": make_files}
 # ---- programs ------------------------------------------------------------------------------------
 
 class Ours:
-    def __init__(self, probe):
-        self.probe, self.name, self.last = probe, "ours", "-"
+    def __init__(self, command):
+        self.command, self.name = command, "ours"
+
+    def call(self, repo, *rest):
+        return [self.command, "repo", "-r", repo, *rest]
 
     def init(self, repo):
-        os.mkdir(repo)
-        return [self.probe, "init", repo]
+        return self.call(repo, "init")
 
     def backup(self, repo, source, forced):
-        return [self.probe, "backup", repo, "-" if forced else self.last, source]
-
-    def saw(self, out):
-        found = re.search(r'"snapshot":"([0-9a-f]{64})"', out)
-        self.last = found.group(1) if found else self.last
+        return self.call(repo, "backup", *(["--force"] if forced else []), source)
 
     def restore(self, repo, target):
-        return [self.probe, "restore", repo, self.last, target]
+        return self.call(repo, "restore", "latest", "--target", target)
 
     def check(self, repo):
-        return [self.probe, "check", repo]
+        return self.call(repo, "check", "--read-data")
 
 
 class Restic:
@@ -152,9 +150,6 @@ class Restic:
     def backup(self, repo, source, forced):
         return self.call(repo, "backup", *(["--force"] if forced else []), source)
 
-    def saw(self, out):
-        pass
-
     def restore(self, repo, target):
         return self.call(repo, "restore", "latest", "--target", target)
 
@@ -163,7 +158,7 @@ class Restic:
 
 
 def programs(args):
-    found = [] if args.only == "restic" else [Ours(os.path.abspath(args.probe))]
+    found = [] if args.only == "restic" else [Ours(os.path.abspath(args.command))]
     paths = [shutil.which("restic")] + os.environ.get("VMB_RESTIC", "").split(":")
     if args.only != "ours":
         found += [Restic(p) for p in paths if p and os.access(p, os.X_OK)]
@@ -181,7 +176,7 @@ def measure_here(command):
 
 
 def measure(command):
-    """(wall s, CPU s, peak MiB, output) of one command."""
+    """(wall s, CPU s, peak MiB) of one command."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile("w+") as facts:
         def numbers_to_3():
             os.dup2(facts.fileno(), 3)
@@ -194,7 +189,7 @@ def measure(command):
         code, wall, cpu, peak = json.load(facts)
     if code != 0:
         raise RuntimeError("%s: exit code %d\n%s" % (" ".join(command), code, text[-800:]))
-    return wall, cpu, peak, text
+    return wall, cpu, peak
 
 
 # ---- runs ----------------------------------------------------------------------------------------
@@ -225,8 +220,7 @@ def one_run(program, case, work, pristine, steps):
                    "changed": lambda: program.backup(repo, source, False),
                    "restore": lambda: program.restore(repo, target),
                    "check": lambda: program.check(repo)}[step]()
-        wall, cpu, peak, text = measure(command)
-        program.saw(text)
+        wall, cpu, peak = measure(command)
         got[step] = (wall, cpu, peak)
         if step == "restore":
             if not same(source, target):
@@ -288,7 +282,7 @@ def main():
     p.add_argument("--size-mib", type=int, default=2048)
     p.add_argument("--files", type=int, default=200000)
     p.add_argument("--only", choices=("ours", "restic"))
-    p.add_argument("--probe", default=os.environ.get("PROBE", "build/tests/interop/restic/tree_probe"))
+    p.add_argument("--command", default=os.environ.get("VMBACKUP", "build/examples/vmbackup/vmbackup"))
     p.add_argument("--dir", help="where sources and repositories go; the default is memory if it fits")
     p.add_argument("--json", help="a file for the raw numbers")
     args = p.parse_args()
@@ -308,7 +302,7 @@ def main():
             os.mkdir(pristine)
             SOURCES[case](pristine, args.size_mib, args.files)
             results = {}
-            for _ in range(args.runs): # turn by turn, so that noise meets all alike
+            for _ in range(args.runs):  # turn by turn, so that noise meets all alike
                 for program in programs(args):
                     results.setdefault(program.name, []).append(
                         one_run(program, case, work, pristine, steps))
