@@ -4,7 +4,9 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/job.h"
 #include "repo/disk/restore.h"
+#include "repo/disk/window.h"
 #include "repo/disk/zero.h"
 
 typedef struct verifier {
@@ -14,11 +16,16 @@ typedef struct verifier {
     vmbi_crew *crew;
     size_t next; /* chunk; under the crew's lock */
     size_t largest;
+    bool zeros_done; /* the zero chunks have been looked at */
 } verifier;
 
 static bool take_chunk(verifier *v, size_t *i)
 {
     (void)pthread_mutex_lock(&v->crew->lock);
+    while (v->zeros_done && v->next < v->layout->n &&
+           vmbi_disk_layout_is_zero(v->layout, v->next)) {
+        v->next++;
+    }
     bool more = !v->crew->stop && v->next < v->layout->n;
     *i = v->next;
     v->next += more ? 1 : 0;
@@ -66,6 +73,49 @@ static vmb_code verify_chunks(void *user, vmb_error **err)
     return rc;
 }
 
+/* Chunks from..to - 1 are zeros: a hole of the target needs no reading. */
+static vmb_code verify_zeros(verifier *v, size_t from, size_t to, vmbi_disk_window *w,
+                             uint8_t *buffer, vmb_error **err)
+{
+    const uint64_t start = vmbi_disk_layout_start(v->layout, from);
+    const uint64_t end = vmbi_disk_layout_start(v->layout, to);
+    vmb_code rc = vmbi_disk_window_ask(w, v->target, v->crew->job, start, end, NULL, err);
+    for (size_t i = from; i < to && rc == VMB_OK; i++) {
+        const uint64_t at = vmbi_disk_layout_start(v->layout, i);
+        const uint64_t next = vmbi_disk_layout_start(v->layout, i + 1);
+        if (vmbi_disk_ranges_touch(&w->nonzero, at, next)) {
+            rc = verify_chunk(v, i, buffer, err);
+        } else {
+            vmbi_crew_add_done(v->crew, next - at);
+        }
+        if (rc == VMB_OK) {
+            rc = vmbi_limits_check(&v->crew->job->limits, err, "verify a disk");
+        }
+    }
+    return rc;
+}
+
+/* On the caller's thread: extents are not to be asked for beside other calls. */
+static vmb_code verify_all_zeros(verifier *v, vmb_error **err)
+{
+    vmbi_disk_window w = {0};
+    uint8_t *buffer = vmbi_alloc(v->largest);
+    vmb_code rc = buffer != NULL ? VMB_OK : vmbi_fail_nomem(err);
+    for (size_t i = 0; i < v->layout->n && rc == VMB_OK; i++) {
+        const size_t first = i;
+        while (i < v->layout->n && vmbi_disk_layout_is_zero(v->layout, i)) {
+            i++;
+        }
+        if (i > first) {
+            rc = verify_zeros(v, first, i, &w, buffer, err);
+        }
+    }
+    vmbi_disk_window_free(&w);
+    vmbi_free(buffer);
+    v->zeros_done = true;
+    return rc;
+}
+
 vmb_code vmbi_disk_verify(vmbi_repo *r, const vmb_blocks_provider *target,
                           const vmbi_disk_layout *layout, vmbi_crew *crew, size_t threads,
                           uint64_t *verified, vmb_error **err)
@@ -77,7 +127,13 @@ vmb_code vmbi_disk_verify(vmbi_repo *r, const vmb_blocks_provider *target,
     }
     /* a serial target is read by one thread */
     threads = (target->flags & VMB_PROVIDER_SERIAL) != 0 ? 1 : threads;
-    vmb_code rc = layout->n > 0 ? vmbi_crew_run(crew, threads, verify_chunks, &v, err) : VMB_OK;
+    vmb_code rc = VMB_OK;
+    if (layout->n > 0 && target->extents != NULL) {
+        rc = verify_all_zeros(&v, err);
+    }
+    if (layout->n > 0 && rc == VMB_OK) {
+        rc = vmbi_crew_run(crew, threads, verify_chunks, &v, err);
+    }
     if (rc == VMB_OK) {
         *verified = layout->size;
     }

@@ -116,7 +116,9 @@ static vmb_code disk_zero(void *user, vmb_job *job, int64_t offset, int64_t leng
     (void)job;
     (void)err;
     enter(d);
-    memset(d->data + offset, 0, (size_t)length);
+    if (!d->lazy) {
+        memset(d->data + offset, 0, (size_t)length);
+    }
     d->bytes_zeroed += (uint64_t)length;
     leave(d);
     return VMB_OK;

@@ -38,7 +38,7 @@ typedef struct fake_disk {
     uint64_t reads;
     char asked[64]; /* the since of every question, since the last save_disk */
     /* as a target */
-    bool can_resize, can_zero, deaf; /* deaf: writes are lost */
+    bool can_resize, can_zero, deaf, lazy; /* deaf: writes are lost; lazy: zeroing does nothing */
     uint64_t bytes_written, bytes_zeroed, flushes;
     pthread_mutex_t lock;
     int writers; /* inside of pwrite and zero now */

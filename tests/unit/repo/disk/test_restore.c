@@ -124,6 +124,43 @@ static void verify_finds_writes_that_were_lost(void **state)
     fake_disk_free(&t);
 }
 
+static void holes_are_verified_without_reading(void **state)
+{
+    static const extent told[] = {
+        {0, 30 * CHUNK, VMB_EXTENT_DATA},
+        {40 * CHUNK, 5 * CHUNK, VMB_EXTENT_ZERO},
+    };
+    world *w = *state;
+    vmbi_disk_restore_stats s = {0};
+    fake_disk d, t;
+    save_source(w, &d);
+    fake_disk_init(&t, 0);
+    t.extents = told;
+    t.n_extents = 2;
+    assert_int_equal(restore(w, &t, true, &s, NULL), VMB_OK);
+    check_same(&d, &t);
+    assert_int_equal(s.bytes_verified, d.size);
+    assert_int_equal(t.bytes_read, d.size - 5 * CHUNK);
+    fake_disk_free(&d);
+    fake_disk_free(&t);
+}
+
+static void verify_finds_zeros_that_were_lost(void **state)
+{
+    static const extent told[] = {{0, INT64_C(1) << 40, VMB_EXTENT_DATA}};
+    world *w = *state;
+    fake_disk d, t;
+    save_source(w, &d);
+    fake_disk_init(&t, d.size);
+    memset(t.data + 12 * CHUNK, 0xaa, 10);
+    t.extents = told;
+    t.n_extents = 1;
+    t.lazy = true;
+    assert_int_equal(restore(w, &t, true, NULL, NULL), VMB_E_INVALID);
+    fake_disk_free(&d);
+    fake_disk_free(&t);
+}
+
 static void write_that_fails_ends_the_restore(void **state)
 {
     world *w = *state;
@@ -229,6 +266,8 @@ int main(void)
         T(target_that_is_larger_keeps_what_lies_behind),
         T(target_that_is_too_small_is_left_alone),
         T(verify_finds_writes_that_were_lost),
+        T(holes_are_verified_without_reading),
+        T(verify_finds_zeros_that_were_lost),
         T(write_that_fails_ends_the_restore),
         T(data_that_is_damaged_ends_the_restore),
         T(cancelling_ends_the_restore),
