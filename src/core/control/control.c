@@ -17,18 +17,15 @@
 
 /* ---- queues ------------------------------------------------------------------------------------ */
 
-void vmbi_enqueue(vmb_control *c, int controller, const char *name, int64_t delay_ns)
+vmb_code vmbi_enqueue(vmb_control *c, int controller, const char *name, int64_t delay_ns,
+                      vmb_error **err)
 {
     vmbi_controller *k = &c->controllers[controller];
-    vmb_error *why = NULL;
     (void)pthread_mutex_lock(&k->lock);
-    vmb_code rc = vmbi_queue_add(&k->queue, name, vmbi_mono_ns() + delay_ns, &why);
+    vmb_code rc = vmbi_queue_add(&k->queue, name, vmbi_mono_ns() + delay_ns, err);
     (void)pthread_cond_signal(&k->changed);
     (void)pthread_mutex_unlock(&k->lock);
-    if (rc != VMB_OK) { /* the next list or look brings it again */
-        vmbi_control_log(c, VMB_LOG_ERROR, "%s %s: %s", k->name, name, vmb_error_message(why));
-        vmb_error_free(why);
-    }
+    return rc;
 }
 
 static void wait_for_work(vmbi_controller *k, int64_t until_mono_ns)
@@ -247,15 +244,15 @@ static vmb_code start_informers(vmb_control *c, vmb_error **err)
 
 static vmb_code start_controllers(vmb_control *c, vmb_error **err)
 {
-    vmbi_enqueue(c, VMBI_CONTROLLER_GC, "all", 0);
-    for (int i = 0; i < VMBI_CONTROLLERS; i++) {
+    vmb_code rc = vmbi_enqueue(c, VMBI_CONTROLLER_GC, "all", 0, err);
+    for (int i = 0; i < VMBI_CONTROLLERS && rc == VMB_OK; i++) {
         vmbi_controller *k = &c->controllers[i];
         k->started = vmbi_thread_start(&k->thread, run_controller, k) == 0;
         if (!k->started) {
-            return vmbi_fail(err, VMB_E_NOMEM, "control: no thread for %s", k->name);
+            rc = vmbi_fail(err, VMB_E_NOMEM, "control: no thread for %s", k->name);
         }
     }
-    return VMB_OK;
+    return rc;
 }
 
 static void join_all(vmb_control *c)

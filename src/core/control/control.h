@@ -170,7 +170,8 @@ size_t vmbi_cached_count(vmb_control *c, vmbi_kind_id kind);
 /* ---- queueing: control.c ---------------------------------------------------------------------- */
 
 /* Has a controller look at a name, after delay_ns. */
-void vmbi_enqueue(vmb_control *c, int controller, const char *name, int64_t delay_ns);
+vmb_code vmbi_enqueue(vmb_control *c, int controller, const char *name, int64_t delay_ns,
+                      vmb_error **err);
 
 /* ---- talking to the cluster: objects.c -------------------------------------------------------- */
 

@@ -61,13 +61,14 @@ size_t vmbi_cached_count(vmb_control *c, vmbi_kind_id kind)
 /* ---- events ------------------------------------------------------------------------------------ */
 
 /* Interrupted work goes before everything that is due. */
-static void enqueue_entry(vmbi_informer *i, const vmbi_cached *e)
+static vmb_code enqueue_entry(vmbi_informer *i, const vmbi_cached *e, vmb_error **err)
 {
-    if (i->kind->wants == NULL || i->kind->wants(e)) {
-        bool first = i->kind->first != NULL && i->kind->first(e);
-        vmbi_enqueue(i->c, (int)(i->controller - i->c->controllers), e->name,
-                     first ? -3600 * VMBI_SECOND : 0);
+    if (i->kind->wants != NULL && !i->kind->wants(e)) {
+        return VMB_OK;
     }
+    bool first = i->kind->first != NULL && i->kind->first(e);
+    return vmbi_enqueue(i->c, (int)(i->controller - i->c->controllers), e->name,
+                        first ? -3600 * VMBI_SECOND : 0, err);
 }
 
 static vmb_code take_object(vmbi_informer *i, const vmbi_json *object, bool gone, vmb_error **err)
@@ -82,7 +83,7 @@ static vmb_code take_object(vmbi_informer *i, const vmbi_json *object, bool gone
         rc = vmbi_cache_put(&i->cache, object, &e, err);
     }
     if (rc == VMB_OK && e != NULL) {
-        enqueue_entry(i, e);
+        rc = enqueue_entry(i, e, err);
     }
     (void)pthread_mutex_unlock(&i->lock);
     return rc;
@@ -155,8 +156,8 @@ static int64_t judge(vmbi_informer *i, vmb_code rc, const vmb_error *why)
         atomic_store(&i->absent, true);
         return ABSENT_NS;
     }
-    if (rc == VMB_E_PROTOCOL || rc == VMB_E_PARSE || rc == VMB_E_LIMIT) {
-        i->position[0] = '\0';
+    if (rc == VMB_E_PROTOCOL || rc == VMB_E_PARSE || rc == VMB_E_LIMIT || rc == VMB_E_NOMEM) {
+        i->position[0] = '\0'; /* an event may have been lost */
     }
     vmbi_control_log(i->c, VMB_LOG_WARNING, "%s", vmb_error_message(why));
     return PAUSE_NS;

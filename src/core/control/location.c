@@ -111,11 +111,12 @@ vmb_code vmbi_reconcile_location(vmb_control *c, vmbi_turn *turn, vmb_error **er
                          vmb_error_message(why), err);
         left = c->settings.validation_ns > 0 ? c->settings.validation_ns : -1;
         vmb_error_free(why);
-        vmbi_enqueue(c, VMBI_CONTROLLER_SYNC, turn->name, 0);
     } else {
         vmbi_metrics_set(&c->metrics, "backup_location_status_gauge", turn->name,
                          vmbi_streq(vmbi_json_path_str(tree, "status.phase"), "Available") ? 1 : 0);
-        vmbi_enqueue(c, VMBI_CONTROLLER_SYNC, turn->name, 0);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_enqueue(c, VMBI_CONTROLLER_SYNC, turn->name, 0, err);
     }
     if (rc == VMB_OK) {
         rc = drop_default(c, tree, err);
