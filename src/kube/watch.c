@@ -26,7 +26,7 @@ enum {
 #define DEAD_AFTER_NS (15 * VMBI_SECOND) /* beyond the time after which the server ends it */
 #define PAUSE_NS (VMBI_SECOND / 2)       /* between attempts that brought nothing */
 
-/* ---- the stream ------------------------------------------------------------------------------ */
+/* ---- the stream --------------------------------------------------------------------------- */
 
 void vmbi_kube_lines_init(vmbi_kube_lines *l, const char *what, vmbi_kube_event_fn fn, void *user)
 {
@@ -123,7 +123,7 @@ vmb_code vmbi_kube_lines_feed(vmbi_kube_lines *l, const char *data, size_t len, 
     return VMB_OK;
 }
 
-/* ---- one request ------------------------------------------------------------------------------ */
+/* ---- one request -------------------------------------------------------------------------- */
 
 typedef struct watcher {
     vmbi_kube *k;
@@ -208,7 +208,7 @@ static vmb_code follow_once(watcher *w, int *http_status, vmb_error **err)
     return rc;
 }
 
-/* ---- the beginning: a list ------------------------------------------------------------------ */
+/* ---- the beginning: a list ---------------------------------------------------------------- */
 
 static vmb_code push_added(void *user, const char *json, size_t len, vmb_error **err)
 {
@@ -259,7 +259,7 @@ static vmb_code list_all(watcher *w, vmb_error **err)
     return rc == VMB_OK ? push_synced(w, err) : rc;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------- */
 
 /* Is this the end of one connection rather than of the watch? */
 static bool is_interruption(vmb_code rc)
@@ -291,7 +291,7 @@ static vmb_code follow(watcher *w, vmb_error **err)
             break;
         }
         if (w->lines.events == before) {
-            (void)vmbi_limits_sleep(w->limits, PAUSE_NS, NULL, w->what); /* checked above, next turn */
+            (void)vmbi_limits_sleep(w->limits, PAUSE_NS, NULL, w->what); /* checked next turn */
         }
     }
     vmbi_error_move(err, &e);

@@ -23,8 +23,8 @@ enum {
     VMBI_KUBE_RV_SIZE = 64                /* a resource version is short; longer ones are refused */
 };
 
-/* Hands every event to fn until the limits end, fn fails, or the watch is lost. It resumes by itself
- * where a connection ended. VMB_E_GONE: the server has forgotten the position, list again. */
+/* Hands every event to fn until the limits end, fn fails, or the watch is lost. It resumes by
+ * itself where a connection ended. VMB_E_GONE: the server has forgotten the position, list again. */
 vmb_code vmbi_kube_watch_each(vmbi_kube *k, const vmbi_kube_watch *watch,
                               const vmbi_limits *limits, vmbi_kube_event_fn fn, void *user,
                               vmb_error **err);

@@ -25,7 +25,7 @@ typedef struct backup_turn {
     int64_t told_mono_ns; /* the last progress */
 } backup_turn;
 
-/* ---- while it runs ----------------------------------------------------------------------------- */
+/* ---- while it runs ------------------------------------------------------------------------ */
 
 static bool set_time(vmbi_json *obj, const char *key, int64_t unix_ns)
 {
@@ -93,7 +93,7 @@ static void on_event(void *user, const vmb_event *e)
     }
 }
 
-/* ---- the end -------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------ */
 
 static double count_of(const vmbi_json *status, const char *key)
 {
@@ -200,7 +200,7 @@ static vmb_code write_outcome(const backup_turn *b, const vmbi_json *report, con
     return rc;
 }
 
-/* ---- one backup ------------------------------------------------------------------------------------ */
+/* ---- one backup --------------------------------------------------------------------------- */
 
 static vmb_code refuse(const backup_turn *b, const char *why, vmb_error **err)
 {
@@ -253,7 +253,8 @@ static void *pass_cancel(void *arg)
     vmb_control *c = both[0];
     vmb_run *run = both[1];
     vmbi_cancel *over = both[2];
-    struct pollfd fds[2] = {{vmbi_cancel_fd(c->stop), POLLIN, 0}, {vmbi_cancel_fd(over), POLLIN, 0}};
+    struct pollfd fds[2] = {{vmbi_cancel_fd(c->stop), POLLIN, 0},
+                            {vmbi_cancel_fd(over), POLLIN, 0}};
     while (!vmbi_cancel_is_set(c->stop) && !vmbi_cancel_is_set(over)) {
         (void)poll(fds, 2, -1);
     }

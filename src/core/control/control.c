@@ -15,7 +15,7 @@
 #define LOOK_NS (50 * VMBI_MS) /* at the caches while they fill */
 #define SYNC_LIMIT_NS (120 * VMBI_SECOND)
 
-/* ---- queues ------------------------------------------------------------------------------------ */
+/* ---- queues ------------------------------------------------------------------------------- */
 
 vmb_code vmbi_enqueue(vmb_control *c, int controller, const char *name, int64_t delay_ns,
                       vmb_error **err)
@@ -91,7 +91,7 @@ static bool init_controller(vmb_control *c, int id, const char *name, vmbi_recon
     return ok;
 }
 
-/* ---- making and ending -------------------------------------------------------------------------- */
+/* ---- making and ending -------------------------------------------------------------------- */
 
 static bool init_parts(vmb_control *c)
 {
@@ -203,7 +203,7 @@ vmb_code vmbi_control_print_metrics(vmb_control *c, vmbi_buf *out, vmb_error **e
     return vmbi_metrics_print(&c->metrics, out, err);
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------ */
 
 /* Every cache has to be whole before anything is decided: a Backup that is not known yet would be
  * made a second time from the store. */

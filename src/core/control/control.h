@@ -21,7 +21,7 @@
 #include "core/control/queue.h"
 #include "core/store.h"
 
-/* ---- settings ------------------------------------------------------------------------------ */
+/* ---- settings ----------------------------------------------------------------------------- */
 
 typedef struct vmbi_control_settings {
     char *default_location;         /* for Backups that name none, when no location is marked */
@@ -42,7 +42,7 @@ vmb_code vmbi_control_settings_read(const vmbi_json *doc, vmbi_control_settings 
                                     vmb_error **err);
 void vmbi_control_settings_free(vmbi_control_settings *s);
 
-/* ---- kinds and controllers ------------------------------------------------------------------ */
+/* ---- kinds and controllers ---------------------------------------------------------------- */
 
 typedef enum vmbi_kind_id {
     VMBI_KIND_LOCATION,
@@ -146,13 +146,13 @@ void vmbi_control_free(vmb_control *c);
 vmb_code vmbi_control_run(vmb_control *c, vmb_error **err);
 vmb_code vmbi_control_print_metrics(vmb_control *c, vmbi_buf *out, vmb_error **err);
 
-/* ---- lease: leader.c -------------------------------------------------------------------------- */
+/* ---- lease: leader.c ---------------------------------------------------------------------- */
 
 /* Blocks until the lease is ours or the control is to stop; then keeps it on a thread. */
 vmb_code vmbi_leader_begin(vmb_control *c, vmb_error **err);
 void vmbi_leader_end(vmb_control *c); /* gives it back */
 
-/* ---- watching: informer.c --------------------------------------------------------------------- */
+/* ---- watching: informer.c ----------------------------------------------------------------- */
 
 vmb_code vmbi_informer_start(vmbi_informer *i, vmb_error **err);
 void vmbi_informer_join(vmbi_informer *i);
@@ -167,13 +167,13 @@ bool vmbi_cached_look(vmb_control *c, vmbi_kind_id kind, const char *name, size_
                       vmbi_buf *out);
 size_t vmbi_cached_count(vmb_control *c, vmbi_kind_id kind);
 
-/* ---- queueing: control.c ---------------------------------------------------------------------- */
+/* ---- queueing: control.c ------------------------------------------------------------------ */
 
 /* Has a controller look at a name, after delay_ns. */
 vmb_code vmbi_enqueue(vmb_control *c, int controller, const char *name, int64_t delay_ns,
                       vmb_error **err);
 
-/* ---- talking to the cluster: objects.c -------------------------------------------------------- */
+/* ---- talking to the cluster: objects.c ---------------------------------------------------- */
 
 /* Limits: those of the control; or, to end what was begun, ten seconds whatever happens. */
 typedef enum vmbi_urgency { VMBI_NORMAL, VMBI_LAST_WORD } vmbi_urgency;
@@ -201,7 +201,7 @@ void vmbi_control_event(vmb_control *c, const vmbi_json *object, bool warning, c
 void vmbi_control_log(vmb_control *c, int32_t level, const char *fmt, ...) VMBI_PRINTF(3, 4);
 bool vmbi_set_now(vmbi_json *object, const char *key);
 
-/* ---- locations: locate.c ----------------------------------------------------------------------- */
+/* ---- locations: locate.c ------------------------------------------------------------------ */
 
 typedef struct vmbi_located {
     vmb_ctx *ctx;     /* with this location alone */
@@ -226,7 +226,7 @@ vmb_code vmbi_located_metadata(vmb_control *c, const vmbi_located *l, const char
 vmb_code vmbi_located_clear(vmb_control *c, const vmbi_located *l, const char *folder,
                             vmb_error **err);
 
-/* ---- controllers ----------------------------------------------------------------------------- */
+/* ---- controllers -------------------------------------------------------------------------- */
 
 vmb_code vmbi_reconcile_location(vmb_control *c, vmbi_turn *turn, vmb_error **err);
 vmb_code vmbi_reconcile_backup(vmb_control *c, vmbi_turn *turn, vmb_error **err);

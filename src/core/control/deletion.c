@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DeleteBackupRequests, in Velero's order: data of volumes, files, restores, the Backup, requests. */
+/* DeleteBackupRequests, in Velero's order: data of volumes, files, restores, the Backup, and the
+ * requests. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -59,7 +60,7 @@ static vmb_code check(const deletion *d, const vmbi_located *l, vmb_error **err)
     return VMB_OK;
 }
 
-/* ---- restores of the backup, other requests --------------------------------------------------------- */
+/* ---- restores of the backup, other requests ----------------------------------------------- */
 
 typedef struct matches {
     const char *backup;
@@ -91,7 +92,7 @@ static vmb_code remove_all(const deletion *d, vmbi_kind_id kind, size_t field, c
     return rc;
 }
 
-/* ---- the deletion -------------------------------------------------------------------------------------- */
+/* ---- the deletion ------------------------------------------------------------------------- */
 
 static vmb_code begin(const deletion *d, vmb_error **err)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DataProtectionApplications of OADP: their locations become objects, their condition is written. */
+/* DataProtectionApplications of OADP: their locations become objects, and their condition is
+ * written. */
 #include "model/dpa.h"
 
 #include <string.h>
@@ -18,7 +19,7 @@ typedef struct application {
     vmbi_dpa dpa;
 } application;
 
-/* ---- Secrets ------------------------------------------------------------------------------------- */
+/* ---- Secrets ------------------------------------------------------------------------------ */
 
 static vmb_code look_secret(void *user, const char *secret, const char *key, bool *found,
                             vmb_error **err)
@@ -48,7 +49,7 @@ static vmb_code look_secret(void *user, const char *secret, const char *key, boo
     return rc;
 }
 
-/* ---- locations ------------------------------------------------------------------------------------- */
+/* ---- locations ---------------------------------------------------------------------------- */
 
 /* The application owns what it makes: with it, it goes. */
 static bool set_owner(const application *a, vmbi_json *object)
@@ -70,7 +71,8 @@ static bool set_owner(const application *a, vmbi_json *object)
     return ok;
 }
 
-/* Creates an object of the application, or brings labels and spec of the one there is up to date. */
+/* Creates an object of the application, or brings labels and spec of the one that exists up to
+ * date. */
 static vmb_code write_object(const application *a, const char *resource, const vmbi_json *wanted,
                              vmb_error **err)
 {
@@ -152,7 +154,7 @@ static vmb_code remove_unlisted(const application *a, vmb_error **err)
     return rc;
 }
 
-/* ---- the condition ------------------------------------------------------------------------------------- */
+/* ---- the condition ------------------------------------------------------------------------ */
 
 static const vmbi_json *condition_of(const vmbi_json *doc)
 {

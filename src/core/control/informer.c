@@ -23,7 +23,7 @@ int vmbi_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
     return rc;
 }
 
-/* ---- reading the caches ---------------------------------------------------------------------- */
+/* ---- reading the caches ------------------------------------------------------------------- */
 
 void vmbi_cached_each(vmb_control *c, vmbi_kind_id kind,
                       void (*fn)(void *user, const vmbi_cached *e), void *user)
@@ -58,7 +58,7 @@ size_t vmbi_cached_count(vmb_control *c, vmbi_kind_id kind)
     return n;
 }
 
-/* ---- events ------------------------------------------------------------------------------------ */
+/* ---- events ------------------------------------------------------------------------------- */
 
 /* Interrupted work goes before everything that is due. */
 static vmb_code enqueue_entry(vmbi_informer *i, const vmbi_cached *e, vmb_error **err)
@@ -125,7 +125,7 @@ static vmb_code on_event(void *user, const char *type, const char *json, size_t 
     return rc;
 }
 
-/* ---- the thread ----------------------------------------------------------------------------- */
+/* ---- the thread --------------------------------------------------------------------------- */
 
 static vmb_code follow(vmbi_informer *i, vmb_error **err)
 {

@@ -9,7 +9,7 @@
 
 enum { METADATA_MAX_BYTES = 4 << 20, FOLDERS_MAX = 100000, FILES_MAX = 1000000 };
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------ */
 
 typedef struct newest {
     vmbi_buf *name;
@@ -90,7 +90,7 @@ bool vmbi_located_read_only(const vmbi_located *l)
     return l->store.location->read_only;
 }
 
-/* ---- what lies there ------------------------------------------------------------------------------ */
+/* ---- what lies there ---------------------------------------------------------------------- */
 
 static vmb_code note_folder(void *user, const char *key, int64_t size, int64_t mtime,
                             int32_t is_prefix, vmb_error **err)

@@ -184,7 +184,7 @@ void vmbi_metrics_forget(vmbi_metrics *m, const char *name, const char *label)
     (void)pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- printing ------------------------------------------------------------------------------------ */
+/* ---- printing ----------------------------------------------------------------------------- */
 
 static void print_label_value(vmbi_buf *out, const char *s)
 {

@@ -133,7 +133,7 @@ void vmbi_control_log(vmb_control *c, int32_t level, const char *fmt, ...)
     c->ctx->log_fn(c->ctx->log_user, level, line);
 }
 
-/* ---- events ------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------- */
 
 static const char *meta_text(const vmbi_json *object, const char *path)
 {
@@ -185,7 +185,8 @@ void vmbi_control_event(vmb_control *c, const vmbi_json *object, bool warning, c
     va_end(args);
     vmbi_text_clean(message, false);
     vmbi_control_log(c, warning ? VMB_LOG_WARNING : VMB_LOG_INFO, "%s %s: %s: %s",
-                     meta_text(object, "kind"), meta_text(object, "metadata.name"), reason, message);
+                     meta_text(object, "kind"), meta_text(object, "metadata.name"), reason,
+                     message);
     (void)vmbi_object_create(c, "", "v1", "events",
                              event_document(c, object, warning, reason, message), NULL, NULL);
 }

@@ -21,7 +21,7 @@ vmbi_json *vmbi_failed_patch(const char *reason)
     return patch;
 }
 
-/* ---- snapshots that nobody holds any more ---------------------------------------------------------- */
+/* ---- snapshots that nobody holds any more ------------------------------------------------- */
 
 /* A snapshot object that the dead run made; its data goes with it. */
 static void drop_snapshot(vmb_control *c, const vmbi_json *vs)
@@ -64,7 +64,7 @@ static void drop_snapshots(vmb_control *c, const char *backup)
     vmbi_buf_free(&text);
 }
 
-/* ---- backups ----------------------------------------------------------------------------------------- */
+/* ---- backups ------------------------------------------------------------------------------ */
 
 static vmb_code fail_backup(vmb_control *c, const vmbi_json *tree, const char *more,
                             vmb_error **err)

@@ -29,7 +29,7 @@ static vmb_code read_object(vmb_control *c, vmbi_kind_id kind, const char *name,
     return rc;
 }
 
-/* ---- downloads ------------------------------------------------------------------------------------- */
+/* ---- downloads ---------------------------------------------------------------------------- */
 
 /* Where the file of a target lies, "%s" being the name; and whether it is a restore's. */
 static const struct {
@@ -182,7 +182,7 @@ vmb_code vmbi_reconcile_download(vmb_control *c, vmbi_turn *turn, vmb_error **er
     return rc;
 }
 
-/* ---- status of the server ------------------------------------------------------------------------------ */
+/* ---- status of the server ----------------------------------------------------------------- */
 
 static vmbi_json *plugins_json(const vmb_control *c)
 {
@@ -237,7 +237,7 @@ vmb_code vmbi_reconcile_status(vmb_control *c, vmbi_turn *turn, vmb_error **err)
     return rc;
 }
 
-/* ---- repositories ------------------------------------------------------------------------------------ */
+/* ---- repositories ------------------------------------------------------------------------- */
 
 /* A repository is opened by whoever reads or writes volumes; here it is only said whether its
  * location can be reached. */

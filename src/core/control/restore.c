@@ -28,7 +28,7 @@ static vmb_code patch_restore(const restore_turn *r, vmbi_json *patch, vmb_error
     return vmbi_object_patch(r->c, VMBI_KIND_RESTORE, r->name, patch, VMBI_LAST_WORD, err);
 }
 
-/* ---- finalizers ------------------------------------------------------------------------------------ */
+/* ---- finalizers --------------------------------------------------------------------------- */
 
 static bool has_finalizer(const vmbi_json *tree)
 {
@@ -112,7 +112,7 @@ static vmb_code finish_deletion(const restore_turn *r, const vmbi_turn *turn, vm
     return patch_restore(r, patch, err);
 }
 
-/* ---- which backup ------------------------------------------------------------------------------------ */
+/* ---- which backup ------------------------------------------------------------------------- */
 
 typedef struct latest {
     const char *schedule;
@@ -154,7 +154,7 @@ static vmb_code find_backup(restore_turn *r, vmb_error **err)
     return vmbi_buf_check(&r->backup, err, "name of a backup");
 }
 
-/* ---- running ----------------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------ */
 
 static vmbi_json *started_patch(const restore_turn *r)
 {

@@ -45,7 +45,8 @@ static vmb_code set_period(int64_t *field, const char *key, const vmbi_json *v, 
     const char *s = vmbi_json_str(v);
     int64_t ns = 0;
     if (s == NULL || !vmbi_duration_parse(s, &ns) || ns < 0) {
-        return vmbi_fail(err, VMB_E_ARG, "control setting %s: must be a Go duration such as 1h", key);
+        return vmbi_fail(err, VMB_E_ARG, "control setting %s: must be a Go duration such as 1h",
+                         key);
     }
     *field = ns;
     return VMB_OK;

@@ -14,7 +14,7 @@ enum { RECORDS_MAX_BYTES = 64 << 20 };
 
 static const char velero[] = "velero.io";
 
-/* ---- taking one in ---------------------------------------------------------------------------------- */
+/* ---- taking one in ------------------------------------------------------------------------ */
 
 /* Finished, or so old that nobody will finish it: *as is the phase to give it. */
 static bool is_importable(const vmbi_json *stored, const char **as)
@@ -161,7 +161,7 @@ static vmb_code import(vmb_control *c, const vmbi_located *l, const char *name, 
     return over ? rc : VMB_OK;
 }
 
-/* ---- one location ------------------------------------------------------------------------------------ */
+/* ---- one location ------------------------------------------------------------------------- */
 
 typedef struct finished {
     const char *location;
