@@ -345,10 +345,7 @@ vmb_code vmbi_repoapi_lock(vmb_repo *r, vmbi_repoapi_need need, bool index, vmb_
     }
     /* Since the last call others may have pruned: what is known from then must not be relied on. */
     (void)pthread_rwlock_wrlock(&r->index_lock);
-    rc = vmbi_repo_reset(r->repo, err);
-    if (rc == VMB_OK) {
-        rc = vmbi_repo_load_index(r->repo, err);
-    }
+    rc = vmbi_repo_renew_index(r->repo, err);
     (void)pthread_rwlock_unlock(&r->index_lock);
     if (rc != VMB_OK) {
         vmbi_repoapi_unlock(r);

@@ -16,6 +16,7 @@ typedef struct vmbi_repo_format {
     vmb_code (*break_locks)(vmbi_repo *r, bool all, size_t *removed, vmb_error **err);
     vmb_code (*load_index)(vmbi_repo *r, vmb_error **err);
     vmb_code (*reset)(vmbi_repo *r, vmb_error **err);
+    vmb_code (*renew_index)(vmbi_repo *r, vmb_error **err);
     void (*hash)(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out);
     bool (*has_blob)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id);
     bool (*blob_size)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id,

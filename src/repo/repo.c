@@ -79,6 +79,11 @@ vmb_code vmbi_repo_reset(vmbi_repo *r, vmb_error **err)
     return r->format->reset(r, err);
 }
 
+vmb_code vmbi_repo_renew_index(vmbi_repo *r, vmb_error **err)
+{
+    return r->format->renew_index(r, err);
+}
+
 void vmbi_repo_hash(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out)
 {
     r->format->hash(r, data, len, out);

@@ -101,6 +101,8 @@ vmb_code vmbi_repo_load_index(vmbi_repo *r, vmb_error **err);
  * lock, if one is held, stays. For whoever keeps a repository open between locks: what was known
  * at the former lock may have been pruned by others. Alone. */
 vmb_code vmbi_repo_reset(vmbi_repo *r, vmb_error **err);
+/* Resets and reads the index, unless what is known is what the store has. With the lock. Alone. */
+vmb_code vmbi_repo_renew_index(vmbi_repo *r, vmb_error **err);
 
 /* ID of a blob with these bytes. */
 void vmbi_repo_hash(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out);

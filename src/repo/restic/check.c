@@ -534,7 +534,7 @@ static vmb_code fresh_index(vmbi_restic *r, vmb_error **err)
 
         r->index = x;
         x = old;
-        r->index_loaded = false;
+        r->index_loaded = r->index_exact = false;
     }
     (void)pthread_mutex_unlock(&r->mutex);
     vmbi_restic_index_free(x);

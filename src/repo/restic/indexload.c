@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "codec/digest.h"
 #include "repo/restic/indexfile.h"
 #include "repo/restic/restic.h"
 
@@ -86,6 +87,11 @@ static void *load_thread(void *arg)
     return NULL;
 }
 
+static void digest_of(const vmbi_id_list *files, uint8_t out[32])
+{
+    vmbi_sha256(files->v != NULL ? (const void *)files->v : "", files->n * sizeof(*files->v), out);
+}
+
 vmb_code vmbi_restic_load_index(vmbi_repo *base, vmb_error **err)
 {
     vmbi_restic *r = vmbi_restic_of(base);
@@ -93,6 +99,7 @@ vmb_code vmbi_restic_load_index(vmbi_repo *base, vmb_error **err)
     loading l = {.r = r, .files = &files};
     pthread_t threads[THREADS];
     size_t started = 0, i = 0;
+    const bool empty = vmbi_restic_index_packs(r->index) == 0;
     vmb_code code = vmbi_restic_list(r, "index/", &files, err);
 
     if (code == VMB_OK && pthread_mutex_init(&l.mutex, NULL) != 0) {
@@ -114,8 +121,47 @@ vmb_code vmbi_restic_load_index(vmbi_repo *base, vmb_error **err)
     if (code == VMB_OK) {
         (void)pthread_mutex_lock(&r->mutex);
         r->index_loaded = true;
+        r->index_exact = empty;
+        r->index_saved = r->stats.blobs_new;
+        digest_of(&files, r->index_files);
         (void)pthread_mutex_unlock(&r->mutex);
     }
     vmbi_id_list_free(&files);
+    return code;
+}
+
+/* Files are named by their content: the same names are the same index, unless something was saved
+ * that they do not name yet. */
+static bool is_current(vmbi_restic *r, const vmbi_id_list *files)
+{
+    uint8_t now[32];
+    bool current = false;
+
+    digest_of(files, now);
+    (void)pthread_mutex_lock(&r->mutex);
+    current = r->index_loaded && r->index_exact && r->index_saved == r->stats.blobs_new &&
+              r->pending.n == 0 && r->packer.failure_code == VMB_OK &&
+              memcmp(now, r->index_files, sizeof(now)) == 0;
+    (void)pthread_mutex_unlock(&r->mutex);
+    return current;
+}
+
+vmb_code vmbi_restic_renew_index(vmbi_repo *base, vmb_error **err)
+{
+    vmbi_restic *r = vmbi_restic_of(base);
+    vmbi_id_list files = {NULL, NULL, 0, 0};
+    bool current = false;
+    vmb_code code = vmbi_restic_list(r, "index/", &files, err);
+
+    if (code == VMB_OK) {
+        current = is_current(r, &files);
+    }
+    vmbi_id_list_free(&files);
+    if (code == VMB_OK && !current) {
+        code = base->format->reset(base, err);
+        if (code == VMB_OK) {
+            code = vmbi_restic_load_index(base, err);
+        }
+    }
     return code;
 }

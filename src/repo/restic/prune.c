@@ -194,6 +194,7 @@ static vmb_code split_index(pruning *p, vmb_error **err)
     (void)pthread_mutex_lock(&p->r->mutex);
     p->old = p->r->index;
     p->r->index = kept;
+    p->r->index_exact = false;
     (void)pthread_mutex_unlock(&p->r->mutex);
     return VMB_OK;
 }
@@ -419,7 +420,7 @@ static vmb_code reload(pruning *p, vmb_error **err)
     (void)pthread_mutex_lock(&r->mutex);
     vmbi_restic_index_free(r->index);
     r->index = x;
-    r->index_loaded = false;
+    r->index_loaded = r->index_exact = false;
     (void)pthread_mutex_unlock(&r->mutex);
     code = vmbi_restic_list(r, "index/", &p->old_index, err);
     if (code == VMB_OK) {

@@ -180,7 +180,7 @@ static vmb_code restic_reset(vmbi_repo *base, vmb_error **err)
     vmbi_pending_free(&r->pending);
     vmbi_restic_index_free(r->index);
     r->index = x;
-    r->index_loaded = false;
+    r->index_loaded = r->index_exact = false;
     (void)pthread_mutex_unlock(&r->mutex);
     return VMB_OK;
 }
@@ -405,6 +405,7 @@ const vmbi_repo_format vmbi_repo_restic = {
     .break_locks = vmbi_restic_break_locks,
     .load_index = vmbi_restic_load_index,
     .reset = restic_reset,
+    .renew_index = vmbi_restic_renew_index,
     .hash = restic_hash,
     .has_blob = vmbi_restic_has,
     .blob_size = vmbi_restic_size,

@@ -115,6 +115,9 @@ typedef struct vmbi_restic {
     pthread_cond_t cond;   /* something of the packer has changed */
     vmbi_restic_index *index;
     bool index_loaded;
+    bool index_exact;        /* index holds what index_files says, and what was saved since */
+    uint8_t index_files[32]; /* digest of the sorted IDs of the index files that were read */
+    uint64_t index_saved;    /* stats.blobs_new at that time */
     vmbi_pending pending;
     vmbi_packer packer;
     vmbi_repo_stats stats;
@@ -217,6 +220,7 @@ static inline size_t vmbi_pack_blob_size(const vmbi_pack_blob *b)
 
 /* indexload.c */
 vmb_code vmbi_restic_load_index(vmbi_repo *base, vmb_error **err);
+vmb_code vmbi_restic_renew_index(vmbi_repo *base, vmb_error **err);
 
 /* snapshot.c */
 vmb_code vmbi_restic_snapshot_list(vmbi_repo *base, vmbi_snapshot_fn fn, void *user,
