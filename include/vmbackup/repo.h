@@ -15,10 +15,10 @@
  * any number of threads at a time, also beside calls on the repository. All calls block.
  *
  * A repository takes the lock that an operation needs for the time of the call and gives it back,
- * and reads the index anew when others have changed it. An open disk holds the shared lock until it is released: calls that
- * need the exclusive one are VMB_E_STATE meanwhile. Locations with accessMode ReadOnly are read
- * without locks; calls that write are VMB_E_STATE. Locks of others are VMB_E_CONFLICT with
- * VMB_ERROR_RETRYABLE.
+ * and reads the index anew when others have changed it. An open disk holds the shared lock until it
+ * is released: calls that need the exclusive one are VMB_E_STATE meanwhile. Locations with
+ * accessMode ReadOnly are read without locks; calls that write are VMB_E_STATE. Locks of others are
+ * VMB_E_CONFLICT with VMB_ERROR_RETRYABLE.
  */
 #ifndef VMBACKUP_REPO_H
 #define VMBACKUP_REPO_H
