@@ -15,11 +15,12 @@
 #include "model/labelname.h"
 
 #define GROUP "snapshot.storage.k8s.io"
+#define MARKS "snapshot.storage.kubernetes.io/" /* in front of finalizers and annotations */
 #define WAIT_NS (120 * VMBI_SECOND)
 #define PAUSE_NS (250 * VMBI_MS)
 
 static const char contents[] = "volumesnapshotcontents";
-static const char finalizer[] = GROUP "/volumesnapshotcontent-bound-protection";
+static const char finalizer[] = MARKS "volumesnapshotcontent-bound-protection";
 
 typedef struct dropper {
     vmb_cluster *cluster;
@@ -152,8 +153,8 @@ static vmb_code drop_live(dropper *d, const vmbi_json *content, vmb_error **err)
         rc = remove_object(d, "volumesnapshots", ns, vs_name, err);
     } else if (rc == VMB_OK) {
         rc = patch_content(d, name,
-                           "{\"metadata\":{\"annotations\":{\"" GROUP
-                           "/volumesnapshot-being-deleted\":\"yes\"}}}", err);
+                           "{\"metadata\":{\"annotations\":{\"" MARKS
+                           "volumesnapshot-being-deleted\":\"yes\"}}}", err);
         if (rc == VMB_OK) {
             rc = remove_object(d, contents, NULL, name, err);
         }
@@ -166,8 +167,8 @@ static vmb_code drop_live(dropper *d, const vmbi_json *content, vmb_error **err)
 
 static bool set_metadata(const dropper *d, vmbi_json *content, const char *name)
 {
-    static const char *const secrets[] = {GROUP "/deletion-secret-name",
-                                          GROUP "/deletion-secret-namespace"};
+    static const char *const secrets[] = {MARKS "deletion-secret-name",
+                                          MARKS "deletion-secret-namespace"};
     char label[VMBI_LABEL_NAME_SIZE];
     const vmbi_json *noted = vmbi_json_path(d->saved, "metadata.annotations");
     vmbi_json *meta = vmbi_json_ensure_object(content, "metadata");

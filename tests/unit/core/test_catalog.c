@@ -281,7 +281,8 @@ static vmb_code fake_remove(void *user, vmb_job *job, const char *group, const c
     }
     /* the sidecar deletes only what has a handle in its status, the policy and the finalizer */
     if (r->content != NULL && r->gets > 1 && strstr(r->content, "\"deletionPolicy\":\"Delete\"") &&
-        strstr(r->content, "volumesnapshotcontent-bound-protection") &&
+        strstr(r->content, "\"snapshot.storage.kubernetes.io/"
+                           "volumesnapshotcontent-bound-protection\"") &&
         strstr(r->content, "\"snapshotHandle\":\"h-1\"")) {
         (void)snprintf(r->dropped, sizeof(r->dropped), "h-1");
     }
