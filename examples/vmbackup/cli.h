@@ -87,7 +87,8 @@ const char *cli_nearest(const char *word, const char *const *candidates, size_t 
 /* What the command needs of the context. */
 enum {
     CLI_NEED_CLUSTER = 1, /* a cluster, even if the locations are given by files */
-    CLI_NEED_ENGINE = 2   /* snapshots and item actions */
+    CLI_NEED_ENGINE = 2,  /* snapshots and item actions */
+    CLI_NEED_VOLUMES = 4  /* what filesystem backup has saved, wherever this runs */
 };
 
 /* Builds the context from the common options. velero_namespace (may be NULL) is used where

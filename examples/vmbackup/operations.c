@@ -7,8 +7,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PASSWORD                                                                                \
+    {"fs-password-file", 0, CLI_STRING, "FILE",                                                 \
+     "password of the repositories with volume data; default: the cluster's Secret "            \
+     "velero-repo-credentials"}
 #define WHERE                                                                                   \
-    {"storage-location", 0, CLI_STRING, "NAME", "where the backup lies; default the default "   \
+    PASSWORD, {"storage-location", 0, CLI_STRING, "NAME", "where the backup lies; default the default "   \
                                                 "location"}
 #define END {NULL, 0, CLI_BOOL, NULL, NULL}
 
@@ -27,6 +31,7 @@ const struct cli_option cli_gc_options[] = {
     {"orphans-older-than", 0, CLI_STRING, "DURATION",
      "also remove folders without velero-backup.json that have not changed for so long"},
     {"force", 0, CLI_BOOL, NULL, "remove the files also when volume data cannot be removed"},
+    PASSWORD,
     {"storage-location", 0, CLI_STRING, "NAME", "the location; default the default location"}, END};
 
 /* ---- what they share ------------------------------------------------------------------------ */
@@ -47,7 +52,8 @@ static int open_catalog(const struct cli_args *args, vmb_ctx **ctx, vmb_catalog 
     bool cluster = cli_value(args, "kubeconfig") || cli_value(args, "context") ||
                    cli_value(args, "cluster-dir");
     vmb_error *err = NULL;
-    int result = cli_session(args, cluster ? CLI_NEED_CLUSTER : 0, NULL, ctx);
+    int result =
+        cli_session(args, (cluster ? CLI_NEED_CLUSTER : 0) | CLI_NEED_VOLUMES, NULL, ctx);
 
     if (result != CLI_OK) {
         return result;

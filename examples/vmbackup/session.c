@@ -133,7 +133,7 @@ static int use_cluster(const struct cli_args *args, vmb_ctx *ctx)
 }
 
 /* Filesystem backup reads the volumes of pods from this machine's disks, so it is asked for. */
-static int use_volumes(const struct cli_args *args, vmb_ctx *ctx)
+static int use_volumes(const struct cli_args *args, bool always, vmb_ctx *ctx)
 {
     static const struct {
         const char *flag;
@@ -145,14 +145,14 @@ static int use_volumes(const struct cli_args *args, vmb_ctx *ctx)
                  {"namespace", "namespace"}};
     json_t *settings;
 
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]) && !always; i++) {
         if (cli_value(args, known[i].flag) && !cli_flag(args, "fs-backup") &&
             strncmp(known[i].flag, "fs-", 3) == 0) {
             cli_error("--%s needs --fs-backup", known[i].flag);
             return CLI_USAGE;
         }
     }
-    if (!cli_flag(args, "fs-backup")) {
+    if (!always && !cli_flag(args, "fs-backup")) {
         return CLI_OK;
     }
     settings = json_object();
@@ -177,7 +177,7 @@ static int use_engine(const struct cli_args *args, vmb_ctx *ctx)
         result = use(ctx, "snapshot.csi", NULL);
     }
     if (result == CLI_OK) {
-        result = use_volumes(args, ctx);
+        result = use_volumes(args, false, ctx);
     }
     if (result == CLI_OK) {
         result = cli_use_exec_command(args, ctx);
@@ -291,6 +291,9 @@ int cli_session(const struct cli_args *args, unsigned needs, const char *velero_
     }
     if (result == CLI_OK && (needs & CLI_NEED_ENGINE)) {
         result = use_engine(args, ctx);
+    }
+    if (result == CLI_OK && (needs & CLI_NEED_VOLUMES)) {
+        result = use_volumes(args, true, ctx);
     }
 out:
     if (result == CLI_OK) {

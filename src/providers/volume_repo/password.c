@@ -121,7 +121,7 @@ static vmb_code from_cluster(const vmbi_volrepo *p, vmb_job *job, vmbi_buf *out,
     char ns[256];
     vmb_code code = velero_namespace(p, job, ns, sizeof ns, err);
     if (code == VMB_OK && vmb_job_cluster(job) == NULL) {
-        return vmbi_fail(err, VMB_E_UNSUPPORTED,
+        return vmbi_fail(err, VMB_E_STATE,
                          "no cluster to read the repositories' password from: set password or "
                          "passwordFile");
     }
