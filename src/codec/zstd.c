@@ -55,6 +55,18 @@ vmb_code vmbi_zstd_enc_new(int level, int window_log, vmbi_zstd_enc **out, vmb_e
     return VMB_OK;
 }
 
+vmb_code vmbi_zstd_enc_tables(vmbi_zstd_enc *e, int chain_log, int hash_log, vmb_error **err)
+{
+    size_t rc = ZSTD_CCtx_setParameter(e->ctx, ZSTD_c_chainLog, chain_log);
+
+    if (!ZSTD_isError(rc)) {
+        rc = ZSTD_CCtx_setParameter(e->ctx, ZSTD_c_hashLog, hash_log);
+    }
+    return ZSTD_isError(rc) ? vmbi_fail(err, VMB_E_INTERNAL, "zstd tables %d, %d: %s", chain_log,
+                                        hash_log, ZSTD_getErrorName(rc))
+                            : VMB_OK;
+}
+
 void vmbi_zstd_enc_free(vmbi_zstd_enc *e)
 {
     if (e != NULL) {

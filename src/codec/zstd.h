@@ -14,6 +14,8 @@ typedef struct vmbi_zstd_dec vmbi_zstd_dec;
 
 /* window_log bounds the memory of both sides: 19 is 512 KiB. */
 vmb_code vmbi_zstd_enc_new(int level, int window_log, vmbi_zstd_enc **out, vmb_error **err);
+/* Sets the sizes of the match tables, as powers of two, in place of the level's. */
+vmb_code vmbi_zstd_enc_tables(vmbi_zstd_enc *e, int chain_log, int hash_log, vmb_error **err);
 void vmbi_zstd_enc_free(vmbi_zstd_enc *e); /* NULL allowed */
 /* Room that any input of len bytes needs. */
 size_t vmbi_zstd_bound(size_t len);

@@ -10,7 +10,7 @@
  * window, which bounds what a reader must hold. */
 enum { ROOM_STEP = 1 << 20 }; /* blobs differ in size: rooms do not grow for each that is larger */
 
-enum { LEVEL_AUTO = 3, LEVEL_MAX = 12, WINDOW_LOG = 19, WINDOW_LOG_MAX = 23 };
+enum { LEVEL_AUTO = 3, LEVEL_MAX = 12, WINDOW_LOG = 19, TABLE_LOG = 15, WINDOW_LOG_MAX = 23 };
 
 static void lane_free(vmbi_lane *lane)
 {
@@ -90,13 +90,22 @@ vmb_code vmbi_room_reserve(vmbi_room *room, size_t size, vmb_error **err)
     return VMB_OK;
 }
 
+/* Tables that stay in a core's own cache take a fifth less time for one part in a hundred more
+ * bytes, which still is not more than restic's. */
 vmb_code vmbi_lane_encoder(vmbi_restic *r, vmbi_lane *lane, vmb_error **err)
 {
     const bool max = r->compression == VMBI_REPO_MAX;
+    vmb_code code = VMB_OK;
 
-    return lane->enc != NULL ? VMB_OK
-                             : vmbi_zstd_enc_new(max ? LEVEL_MAX : LEVEL_AUTO,
-                                                 max ? WINDOW_LOG_MAX : WINDOW_LOG, &lane->enc, err);
+    if (lane->enc != NULL) {
+        return VMB_OK;
+    }
+    code = vmbi_zstd_enc_new(max ? LEVEL_MAX : LEVEL_AUTO, max ? WINDOW_LOG_MAX : WINDOW_LOG,
+                             &lane->enc, err);
+    if (code == VMB_OK && !max) {
+        code = vmbi_zstd_enc_tables(lane->enc, TABLE_LOG, TABLE_LOG, err);
+    }
+    return code;
 }
 
 vmb_code vmbi_lane_decoder(vmbi_lane *lane, vmb_error **err)
