@@ -174,15 +174,17 @@ static bool dotted_remedy(const vmbi_field *root, const char *key, char *out, si
 
 static void unknown_member(vmbi_checker *c, const char *key, const vmbi_field *members)
 {
-    const vmbi_field *spec = vmbi_fields_find(c->root->members, "spec");
+    /* documents that are no resources have no table of their kind */
+    const vmbi_field *root = c->root != NULL ? c->root->members : NULL;
+    const vmbi_field *spec = root != NULL ? vmbi_fields_find(root, "spec") : NULL;
     const char *nearest = vmbi_fields_nearest(members, key);
-    bool top = members == c->root->members;
+    bool top = root != NULL && members == root;
     bool in_metadata = vmbi_starts_with(c->path, "metadata.");
     char remedy[512] = "";
 
     if (top && dotted_remedy(c->root, key, remedy, sizeof(remedy))) {
         /* said already */
-    } else if (top && vmbi_fields_find(spec->members, key) != NULL) {
+    } else if (top && spec != NULL && vmbi_fields_find(spec->members, key) != NULL) {
         (void)snprintf(remedy, sizeof(remedy), "it belongs below spec: indent it");
     } else if (nearest != NULL) {
         (void)snprintf(remedy, sizeof(remedy), "did you mean %s?", nearest);
