@@ -160,17 +160,20 @@ static void print_ordered(json_t *ordered)
 
 static void print_spec(const json_t *spec)
 {
+    const json_t *fs_backup = json_object_get(spec, "defaultVolumesToFsBackup");
+    int width = json_is_boolean(fs_backup) ? 31 : 29; /* of the longest title, and two blanks */
+
     print_filters(spec);
     printf("\n");
     print_value("Storage Location:", 19, cli_text(spec, "storageLocation", NULL), "<default>");
-    printf("\n%-29s%s\n",
+    printf("\n%-*s%s\n", width,
            "Velero-Native Snapshot PVs:", tristate(json_object_get(spec, "snapshotVolumes")));
-    if (json_is_boolean(json_object_get(spec, "defaultVolumesToFsBackup"))) {
-        printf("%-29s%s\n", "File System Backup (Default):",
-               tristate(json_object_get(spec, "defaultVolumesToFsBackup")));
+    if (json_is_boolean(fs_backup)) {
+        printf("%-*s%s\n", width, "File System Backup (Default):", tristate(fs_backup));
     }
-    printf("%-29s%s\n", "Snapshot Move Data:", tristate(json_object_get(spec, "snapshotMoveData")));
-    print_value("Data Mover:", 29, cli_text(spec, "datamover", NULL), "velero");
+    printf("%-*s%s\n", width, "Snapshot Move Data:",
+           tristate(json_object_get(spec, "snapshotMoveData")));
+    print_value("Data Mover:", width, cli_text(spec, "datamover", NULL), "velero");
     printf("\n");
     print_value("TTL:", 6, cli_text(spec, "ttl", NULL), "<n/a>");
     printf("\n");
