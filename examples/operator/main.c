@@ -86,6 +86,10 @@ static bool configure(const struct operator_options *o, vmb_ctx *ctx, vmb_error 
     if (o->context) {
         json_object_set_new(cluster, "context", json_string(o->context));
     }
+    json_object_set_new(cluster, "qps", json_string(o->client_qps));
+    if (o->client_burst) {
+        json_object_set_new(cluster, "burst", json_string(o->client_burst));
+    }
     ok = ok && use(ctx, "cluster.kube", cluster, err) &&
          use(ctx, "actions.kubernetes", NULL, err) && use(ctx, "actions.kubevirt", NULL, err) &&
          use(ctx, "snapshot.csi", NULL, err) && use_volumes(o, ctx, err);

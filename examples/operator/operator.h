@@ -15,6 +15,8 @@ struct operator_options {
     const char *log_level;
     const char *host_pods; /* NULL: the kubelet's usual folder */
     const char *node;      /* NULL: pods of every node */
+    const char *client_qps;   /* "0": no limit of our own */
+    const char *client_burst; /* NULL: the provider's */
     json_t *control;  /* settings of vmb_control_new() */
     json_t *settings; /* settings of vmb_ctx_set(): an object of strings */
 };

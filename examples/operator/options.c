@@ -7,7 +7,7 @@
 
 #include "operator.h"
 
-enum { BASIC = 10 }; /* flags that are no setting of the control */
+enum { BASIC = 12 }; /* flags that are no setting of the control */
 enum { OPT_CONTROL = 1000, OPT_FLAG = 2000, OPT_SETTING = 3000 };
 
 /* Flags that become a string or, from OPT_FLAG on, true in the control's settings. */
@@ -56,6 +56,9 @@ static void print_help(void)
     printf("  %-34s  %s\n", "--fs-host-pods DIR",
            "the kubelet's folder of pods, for filesystem backups of this node");
     printf("  %-34s  %s\n", "--fs-node NAME", "the node that this process runs on");
+    printf("  %-34s  %s\n", "--client-qps N",
+           "requests a second to the API server (0: as many as it takes)");
+    printf("  %-34s  %s\n", "--client-burst N", "requests above that at a time");
     printf("  %-34s  %s\n", "--set KEY=VALUE", "a setting of the library, see vmb_ctx_set()");
     for (size_t i = 0; i < COUNT(control_flags); i++) {
         char left[64];
@@ -111,6 +114,10 @@ static void set_option(struct operator_options *o, int c, const char *value)
         o->host_pods = value;
     } else if (c == 'N') {
         o->node = value;
+    } else if (c == 'q') {
+        o->client_qps = value;
+    } else if (c == 'b') {
+        o->client_burst = value;
     } else if (c == 's') {
         add_setting(o, value);
     }
@@ -127,6 +134,8 @@ void options_read(int argc, char **argv, struct operator_options *out)
         {"set", required_argument, NULL, 's'},
         {"fs-host-pods", required_argument, NULL, 'p'},
         {"fs-node", required_argument, NULL, 'N'},
+        {"client-qps", required_argument, NULL, 'q'},
+        {"client-burst", required_argument, NULL, 'b'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
     };
@@ -144,6 +153,7 @@ void options_read(int argc, char **argv, struct operator_options *out)
     *out = (struct operator_options){.ns = env && env[0] ? env : "velero",
                                      .listen = "127.0.0.1:8085",
                                      .log_level = "info",
+                                     .client_qps = "0",
                                      .control = json_object(),
                                      .settings = json_object()};
     if (!out->control || !out->settings) {
