@@ -42,7 +42,8 @@ static vmb_code write_end(const deletion *d, const char *why, vmb_error **err)
 static vmb_code check(const deletion *d, const vmbi_located *l, vmb_error **err)
 {
     const char *phase = vmbi_json_path_str(d->tree, "status.phase");
-    if (phase != NULL && vmbi_phase_is_working(phase)) {
+    /* ReadyToStart: a run has taken it and is about to begin */
+    if (phase != NULL && (vmbi_phase_is_working(phase) || strcmp(phase, "ReadyToStart") == 0)) {
         return vmbi_fail(err, VMB_E_STATE, "backup is still in progress");
     }
     if (vmbi_located_read_only(l)) {
@@ -94,15 +95,22 @@ static vmb_code remove_all(const deletion *d, vmbi_kind_id kind, size_t field, c
 
 /* ---- the deletion ------------------------------------------------------------------------- */
 
+/* The Backup must be as it was looked at: a run may have taken it meanwhile, and its files must not
+ * go while it writes them. */
 static vmb_code begin(const deletion *d, vmb_error **err)
 {
+    vmbi_json *patch = vmbi_phase_patch("Deleting");
+    if (patch == NULL || !vmbi_patch_only_if(patch, d->tree)) {
+        vmbi_json_free(patch);
+        return vmbi_fail_nomem(err);
+    }
     vmb_code rc = vmbi_object_patch(d->c, VMBI_KIND_DELETE, d->name, vmbi_phase_patch("InProgress"),
                                     VMBI_NORMAL, err);
-    if (rc == VMB_OK) {
-        rc = vmbi_object_patch(d->c, VMBI_KIND_BACKUP, d->backup, vmbi_phase_patch("Deleting"),
-                               VMBI_NORMAL, err);
+    if (rc != VMB_OK) {
+        vmbi_json_free(patch);
+        return rc;
     }
-    return rc;
+    return vmbi_object_patch(d->c, VMBI_KIND_BACKUP, d->backup, patch, VMBI_NORMAL, err);
 }
 
 /* All that could not be removed, as one text. */
