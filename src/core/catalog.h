@@ -10,6 +10,9 @@
 #include "core/context.h"
 #include "core/store.h"
 
+/* Holds velero-backup.json while a backup is deleted. */
+#define VMBI_CATALOG_DELETING "vmbackup-deleting.json"
+
 struct vmb_catalog {
     vmb_ctx *ctx; /* a reference */
     vmbi_store store;

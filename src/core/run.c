@@ -11,6 +11,7 @@
 #include "codec/digest.h"
 #include "codec/duration.h"
 #include "core/backup.h"
+#include "core/catalog.h"
 #include "core/plan.h"
 #include "core/restore/restore.h"
 #include "model/labelname.h"
@@ -315,18 +316,37 @@ static vmb_code validate(vmb_run *run, vmbi_backup *b, const vmb_error *missing,
     return rc;
 }
 
-static vmb_code refuse_existing(vmbi_backup *b, vmb_error **err)
+static vmb_code has_file(vmbi_backup *b, const char *file, bool *exists, vmb_error **err)
 {
     vmbi_buf path = VMBI_BUF_INIT(1024);
-    bool exists = false;
-    vmb_code rc = vmbi_backup_file(b->name, "velero-backup.json", &path, err);
+    vmb_code rc = vmbi_backup_file(b->name, file, &path, err);
     if (rc == VMB_OK) {
-        rc = vmbi_store_exists(&b->store, &b->job, path.data, &exists, NULL, err);
+        rc = vmbi_store_exists(&b->store, &b->job, path.data, exists, NULL, err);
     }
     vmbi_buf_free(&path);
+    return rc;
+}
+
+/* Also where a deletion has not ended: whoever takes it up would remove the new files, and what is
+ * left in repositories would be forgotten. */
+static vmb_code refuse_existing(vmbi_backup *b, vmb_error **err)
+{
+    const char *location = b->store.location->name;
+    bool exists = false;
+    bool deleting = false;
+    vmb_code rc = has_file(b, "velero-backup.json", &exists, err);
     if (rc == VMB_OK && exists) {
-        rc = vmbi_fail(err, VMB_E_EXISTS, "backup %s already exists in object storage, location %s",
-                       b->name, b->store.location->name);
+        return vmbi_fail(err, VMB_E_EXISTS,
+                         "backup %s already exists in object storage, location %s", b->name,
+                         location);
+    }
+    if (rc == VMB_OK) {
+        rc = has_file(b, VMBI_CATALOG_DELETING, &deleting, err);
+    }
+    if (rc == VMB_OK && deleting) {
+        rc = vmbi_fail(err, VMB_E_EXISTS,
+                       "an earlier backup %s in location %s is not deleted whole: delete it again, "
+                       "or choose another name", b->name, location);
     }
     return rc;
 }

@@ -13,9 +13,6 @@ enum {
     VMBI_CATALOG_MAX_ITEM = 64 * 1024 * 1024
 };
 
-/* Holds velero-backup.json while a backup is deleted. */
-#define VMBI_CATALOG_DELETING "vmbackup-deleting.json"
-
 /* A job without a deadline that hears the catalogue's cancellation, with its store. */
 vmb_job vmbi_catalog_job(const vmb_catalog *cat);
 

@@ -279,6 +279,28 @@ static void run_of_existing_name_is_refused(void **state)
     fakes_done(&f);
 }
 
+/* Whoever takes the deletion up would remove what the run writes. */
+static void run_in_a_folder_that_is_being_deleted_is_refused(void **state)
+{
+    (void)state;
+    fakes f;
+    fakes_init(&f);
+    add_shop(&f, "Running", "");
+    fakes_put(&f, "backups/b1/vmbackup-deleting.json", "{}");
+    vmb_ctx *ctx = shop_ctx(&f);
+    vmb_run *run = new_run(ctx);
+    vmb_error *err = NULL;
+    assert_int_equal(vmb_run_execute(run, &err), VMB_E_EXISTS);
+    assert_non_null(strstr(vmb_error_message(err), "not deleted whole"));
+    assert_string_equal(vmb_run_phase(run), "Failed");
+    assert_int_equal(f.n_files, 1);
+    assert_int_equal(fakes_at(&f, "exec"), -1);
+    vmb_error_free(err);
+    vmb_run_free(run);
+    vmb_ctx_unref(ctx);
+    fakes_done(&f);
+}
+
 static void list_failure_is_an_item_error(void **state)
 {
     (void)state;
@@ -382,6 +404,7 @@ int main(void)
         cmocka_unit_test(store_down_still_thaws_and_fails),
         cmocka_unit_test(hook_of_completed_pod_is_skipped_with_a_warning),
         cmocka_unit_test(run_of_existing_name_is_refused),
+        cmocka_unit_test(run_in_a_folder_that_is_being_deleted_is_refused),
         cmocka_unit_test(list_failure_is_an_item_error),
         cmocka_unit_test(spec_invalid_is_failed_validation_and_stores_nothing),
         cmocka_unit_test(provider_refused_is_destroyed_once),
