@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-enum { ENTRY_MAX_BYTES = 16 * 1024 };
+enum { ENTRY_MAX_BYTES = 16 * 1024, FIELD_MAX_BYTES = 1024 };
 
 void vmbi_cache_free(vmbi_cache *c)
 {
@@ -65,6 +65,21 @@ static size_t position(const vmbi_cache *c, const char *name, bool *found)
     return low;
 }
 
+/* One object with a monstrous field must not keep all of its kind from being seen: such a field
+ * counts as empty. Whoever works on the object reads it whole. */
+static void add_field(const vmbi_json *object, const char *field, vmbi_buf *text)
+{
+    vmbi_buf one = VMBI_BUF_INIT(FIELD_MAX_BYTES);
+    vmbi_field_text(object, field, &one);
+    if (one.status == VMB_OK) {
+        vmbi_buf_add(text, one.data, one.len);
+    } else if (one.status != VMB_E_LIMIT) {
+        text->status = one.status;
+    }
+    vmbi_buf_add(text, "", 1);
+    vmbi_buf_free(&one);
+}
+
 static vmb_code make_entry(const vmbi_cache *c, const vmbi_json *object, vmbi_cached **out,
                            vmb_error **err)
 {
@@ -75,8 +90,7 @@ static vmb_code make_entry(const vmbi_cache *c, const vmbi_json *object, vmbi_ca
     }
     vmbi_buf_add(&text, name, strlen(name) + 1);
     for (size_t i = 0; c->fields[i] != NULL; i++) {
-        vmbi_field_text(object, c->fields[i], &text);
-        vmbi_buf_add(&text, "", 1);
+        add_field(object, c->fields[i], &text);
     }
     vmb_code rc = vmbi_buf_check(&text, err, name);
     vmbi_cached *e = rc == VMB_OK ? vmbi_alloc(sizeof(*e) + text.len) : NULL;

@@ -86,6 +86,22 @@ static void object_without_a_name_is_refused(void **state)
     vmbi_cache_free(&c);
 }
 
+static void monstrous_field_counts_as_empty(void **state)
+{
+    (void)state;
+    static char json[40000];
+    vmbi_cache c = {.fields = fields};
+    int n = snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"default\":true},"
+                                         "\"status\":{\"phase\":\"%030000d\"}}", 7);
+    assert_true(n > 30000 && n < (int)sizeof(json));
+    put(&c, json);
+    const vmbi_cached *e = vmbi_cache_get(&c, "a");
+    assert_non_null(e);
+    assert_string_equal(vmbi_cached_field(e, 0), "");
+    assert_string_equal(vmbi_cached_field(e, 2), "true");
+    vmbi_cache_free(&c);
+}
+
 static void cache_without_memory_stays_whole(void **state)
 {
     (void)state;
@@ -110,6 +126,7 @@ int main(void)
         cmocka_unit_test(object_keeps_its_fields_as_text),
         cmocka_unit_test(objects_of_the_next_list_replace_those_of_the_former),
         cmocka_unit_test(object_without_a_name_is_refused),
+        cmocka_unit_test(monstrous_field_counts_as_empty),
         cmocka_unit_test(cache_without_memory_stays_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
