@@ -27,8 +27,9 @@ vmbi_lease_step vmbi_lease_look(vmbi_lease *l, const vmbi_json *lease, int64_t m
     }
     const char *holder = text(lease, "spec.holderIdentity");
     int64_t seconds = vmbi_json_int(vmbi_json_path(lease, "spec.leaseDurationSeconds"), 0);
-    (void)snprintf(seen, sizeof(seen), "%s|%s|%s", holder, text(lease, "spec.renewTime"),
-                   text(lease, "spec.acquireTime"));
+    /* the times first: a long name must not push them out */
+    (void)snprintf(seen, sizeof(seen), "%s|%s|%s", text(lease, "spec.renewTime"),
+                   text(lease, "spec.acquireTime"), holder);
     if (strcmp(seen, l->seen) != 0) {
         memcpy(l->seen, seen, sizeof(seen));
         l->seen_mono_ns = mono_ns;

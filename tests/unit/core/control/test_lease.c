@@ -20,7 +20,7 @@ static vmbi_lease make(const char *identity)
 
 static vmbi_json *lease_of(const char *holder, const char *renewed)
 {
-    char text[512];
+    char text[2048];
     vmbi_json *v = NULL;
     (void)snprintf(text, sizeof(text),
                    "{\"metadata\":{\"name\":\"l\",\"resourceVersion\":\"7\"},\"spec\":"
@@ -47,6 +47,23 @@ static void foreign_lease_is_respected_until_it_stands_still(void **state)
     /* the clock of the other does not matter: it counts from when we saw the lease change */
     assert_int_equal(vmbi_lease_look(&l, first, 100 * SECOND), VMBI_LEASE_WAIT);
     assert_int_equal(vmbi_lease_look(&l, first, 114 * SECOND), VMBI_LEASE_WAIT);
+    assert_int_equal(vmbi_lease_look(&l, second, 114 * SECOND), VMBI_LEASE_WAIT);
+    assert_int_equal(vmbi_lease_look(&l, second, 128 * SECOND), VMBI_LEASE_WAIT);
+    assert_int_equal(vmbi_lease_look(&l, second, 129 * SECOND), VMBI_LEASE_WRITE);
+    vmbi_json_free(first);
+    vmbi_json_free(second);
+}
+
+static void renewal_of_a_holder_with_a_long_name_is_seen(void **state)
+{
+    (void)state;
+    char name[601];
+    vmbi_lease l = make("me");
+    memset(name, 'x', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    vmbi_json *first = lease_of(name, "t1");
+    vmbi_json *second = lease_of(name, "t2");
+    assert_int_equal(vmbi_lease_look(&l, first, 100 * SECOND), VMBI_LEASE_WAIT);
     assert_int_equal(vmbi_lease_look(&l, second, 114 * SECOND), VMBI_LEASE_WAIT);
     assert_int_equal(vmbi_lease_look(&l, second, 128 * SECOND), VMBI_LEASE_WAIT);
     assert_int_equal(vmbi_lease_look(&l, second, 129 * SECOND), VMBI_LEASE_WRITE);
@@ -142,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_lease_is_created),
         cmocka_unit_test(foreign_lease_is_respected_until_it_stands_still),
+        cmocka_unit_test(renewal_of_a_holder_with_a_long_name_is_seen),
         cmocka_unit_test(released_lease_is_taken_at_once),
         cmocka_unit_test(own_lease_is_renewed),
         cmocka_unit_test(lease_not_renewed_in_time_is_lost_before_others_may_take_it),
