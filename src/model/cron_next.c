@@ -56,7 +56,7 @@ static bool seek_month(place *p)
         vmbi_civil next = p->c;
         next.month++;
         go_local(p, &next);
-        if (p->c.month == 1) {
+        if (p->c.month == 1 || p->steps > MAX_STEPS) {
             return false;
         }
     }
