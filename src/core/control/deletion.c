@@ -167,15 +167,39 @@ static vmb_code delete_restores(const deletion *d, const vmbi_located *l, vmb_er
     return rc;
 }
 
+/* Another cluster's backup of the same name is not this one's data. */
+static vmb_code look_stored(const deletion *d, const vmbi_located *l, bool *foreign,
+                            vmb_error **err)
+{
+    vmbi_json *stored = NULL;
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_located_metadata(d->c, l, d->backup, &stored, &why);
+    *foreign = rc == VMB_OK && !vmbi_backup_is_stored(d->tree, stored);
+    vmbi_json_free(stored);
+    if (rc == VMB_E_NOT_FOUND || rc == VMB_E_PARSE || rc == VMB_E_INVALID) {
+        vmb_error_free(why); /* nothing that would be listed */
+        return VMB_OK;
+    }
+    vmbi_error_move(err, &why);
+    return rc;
+}
+
 static vmb_code delete_backup(const deletion *d, const vmbi_located *l, vmb_error **err)
 {
-    vmb_code rc = begin(d, err);
-    if (rc != VMB_OK) {
-        return rc;
-    }
-    rc = delete_data(d, l, err);
+    bool foreign = false;
+    vmb_code rc = look_stored(d, l, &foreign, err);
     if (rc == VMB_OK) {
-        rc = delete_restores(d, l, err);
+        rc = begin(d, err);
+    }
+    if (rc == VMB_OK && foreign) {
+        vmbi_control_event(d->c, d->tree, true, "FilesKept",
+                           "what lies in location %s under this name is another backup: it stays",
+                           l->store.location->name);
+    } else if (rc == VMB_OK) {
+        rc = delete_data(d, l, err);
+        if (rc == VMB_OK) {
+            rc = delete_restores(d, l, err);
+        }
     }
     if (rc == VMB_OK) {
         rc = vmbi_object_remove(d->c, VMBI_KIND_BACKUP, d->backup, err);

@@ -106,6 +106,24 @@ static vmb_code adopt(vmb_control *c, const vmbi_json *tree, const vmbi_json *st
     return rc;
 }
 
+bool vmbi_backup_is_stored(const vmbi_json *tree, const vmbi_json *stored)
+{
+    const char *phase = vmbi_json_path_str(tree, "status.phase");
+    const char *uid = vmbi_json_path_str(tree, "metadata.uid");
+    if (uid != NULL && vmbi_streq(uid, vmbi_json_path_str(stored, "metadata.uid"))) {
+        return true;
+    }
+    /* one that a sync has brought has another uid, and the status that lies in the store */
+    bool failed = phase != NULL && vmbi_starts_with(phase, "Failed");
+    const char *start = vmbi_json_path_str(tree, "status.startTimestamp");
+    const char *reason = vmbi_json_path_str(tree, "status.failureReason");
+    return start != NULL &&
+           vmbi_streq(start, vmbi_json_path_str(stored, "status.startTimestamp")) &&
+           (!failed || vmbi_streq(phase, vmbi_json_path_str(stored, "status.phase"))) &&
+           (reason == NULL ||
+            vmbi_streq(reason, vmbi_json_path_str(stored, "status.failureReason")));
+}
+
 vmb_code vmbi_adopt_backup(vmb_control *c, const vmbi_json *tree, const vmbi_located *l,
                            bool *adopted, vmb_error **err)
 {

@@ -24,4 +24,8 @@ vmb_code vmbi_restore_remove_files(vmb_control *c, const vmbi_located *l, const 
 /* Runs on the caller's thread; the control's stop cancels it. */
 vmb_code vmbi_control_execute(vmb_control *c, vmb_run *run, vmb_error **err);
 
+/* Is what lies in the store (velero-backup.json) the backup of this object? Not when this one only
+ * failed since another one of its name was there: that one must survive its deletion. */
+bool vmbi_backup_is_stored(const vmbi_json *tree, const vmbi_json *stored);
+
 #endif
