@@ -364,8 +364,41 @@ static int collect_expired(const struct cli_args *args, vmb_catalog *catalog)
     return result;
 }
 
+/* The age of orphans in seconds, 0 when none are asked for; a usage error for what would make it
+ * every age: a backup that is being written just now is an orphan, too. */
+static int read_age(const struct cli_args *args, long long *seconds)
+{
+    const char *text = cli_value(args, "orphans-older-than");
+    vmb_spec *spec = NULL;
+    int64_t ns = 0;
+
+    *seconds = 0;
+    if (!text) {
+        return CLI_OK;
+    }
+    if (vmb_spec_new("gc", &spec, NULL) != VMB_OK ||
+        vmb_spec_set_string(spec, "spec.ttl", text, NULL) != VMB_OK ||
+        vmb_spec_get_duration_ns(spec, "spec.ttl", &ns, NULL) != VMB_OK || ns < 1000000000) {
+        vmb_spec_free(spec);
+        cli_error("--orphans-older-than %s: write a duration such as 48h", text);
+        return CLI_USAGE;
+    }
+    vmb_spec_free(spec);
+    *seconds = ns / 1000000000;
+    return CLI_OK;
+}
+
+/* As the library decides it when it deletes: what may be in the making stays. */
+static bool is_older(const json_t *orphan, long long seconds)
+{
+    struct tm tm = {0};
+    const char *end = strptime(cli_text(orphan, "lastModified", NULL), "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+    return end && *end == '\0' && (long long)timegm(&tm) <= (long long)time(NULL) - seconds;
+}
+
 /* Deletions that ended early are taken up in any case; other orphans only when asked for. */
-static int collect_orphans(const struct cli_args *args, vmb_catalog *catalog)
+static int collect_orphans(const struct cli_args *args, vmb_catalog *catalog, long long seconds)
 {
     const char *age = cli_value(args, "orphans-older-than");
     json_t *list = listing(catalog, true);
@@ -379,7 +412,7 @@ static int collect_orphans(const struct cli_args *args, vmb_catalog *catalog)
         bool deleting = json_is_true(json_object_get(item, "deleting"));
         char bytes[32];
 
-        if (!deleting && !age) {
+        if (!deleting && (!age || !is_older(item, seconds))) {
             continue;
         }
         if (cli_flag(args, "dry-run")) {
@@ -404,11 +437,15 @@ int cli_gc(struct cli_args *args)
 {
     vmb_ctx *ctx = NULL;
     vmb_catalog *catalog = NULL;
-    int result = open_catalog(args, &ctx, &catalog);
+    long long age = 0;
+    int result = read_age(args, &age);
 
     if (result == CLI_OK) {
+        result = open_catalog(args, &ctx, &catalog);
+    }
+    if (result == CLI_OK) {
         result = collect_expired(args, catalog);
-        result = worse(result, collect_orphans(args, catalog));
+        result = worse(result, collect_orphans(args, catalog, age));
     }
     vmb_catalog_free(catalog);
     vmb_ctx_unref(ctx);
