@@ -47,7 +47,7 @@ static int to_folder(struct repo_session *s, json_t *o)
     json_t *v;
     int result;
 
-    json_object_set_new(o, "target", json_string(target));
+    json_object_set_new(o, "target", repo_text("target", target));
     repo_add_list(args, "include", o, "includes");
     repo_add_list(args, "exclude", o, "excludes");
     repo_add_string(args, "overwrite", o, "overwrite");
@@ -79,8 +79,10 @@ static int to_folder(struct repo_session *s, json_t *o)
         }
     }
     if (cli_number(v, "warnings", NULL) > 0) {
-        cli_error("%lld problems: not everything is as it was", cli_number(v, "warnings", NULL));
         result = CLI_FAILED;
+    }
+    if (result != CLI_OK && !s->json) {
+        cli_error("%lld problems: not everything is as it was", cli_number(v, "warnings", NULL));
     }
     json_decref(v);
     return result;
@@ -89,6 +91,8 @@ static int to_folder(struct repo_session *s, json_t *o)
 static int to_disk(struct repo_session *s, json_t *o)
 {
     const char *path = cli_value(s->args, "disk");
+    struct stat st;
+    const bool fresh = lstat(path, &st) != 0 && errno == ENOENT;
     vmb_blocks_provider blocks = {.struct_size = sizeof(blocks)};
     vmb_error *err = NULL;
     char written[32];
@@ -104,6 +108,9 @@ static int to_disk(struct repo_session *s, json_t *o)
     v = repo_call(s, restore_disk, o, s->args->names[0], &result);
     blocks.destroy(blocks.user);
     if (!v) {
+        if (fresh) {
+            unlink(path); /* it has the disk's size, and looks whole */
+        }
         return result;
     }
     repo_bytes((double)cli_number(v, "bytesWritten", NULL), written, sizeof(written));
@@ -162,7 +169,7 @@ int cli_repo_restore(struct cli_args *args)
         repo_add_filters(args, o);
         repo_add_flag(args, "verify", o, "verify");
         if (path) {
-            json_object_set_new(o, "path", json_string(path));
+            json_object_set_new(o, "path", repo_text("path", path));
         }
         repo_progress_init(&s.progress, "restored", s.quiet, s.json);
         result = cli_value(args, "disk") ? to_disk(&s, o) : to_folder(&s, o);

@@ -7,12 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool bad_text; /* something on the command line was no UTF-8 */
+
+/* JSON has UTF-8 only. What cannot be said must not be left out: without its filter a command would
+ * mean more than what was asked for. */
+json_t *repo_text(const char *what, const char *value)
+{
+    json_t *text = json_string(value);
+
+    if (!text) {
+        cli_error("%s: \"%s\" is no UTF-8, or memory is out", what, value);
+        bad_text = true;
+    }
+    return text;
+}
+
 char *repo_options_text(json_t *options)
 {
-    char *text = options ? json_dumps(options, JSON_COMPACT) : NULL;
+    char *text = options && !bad_text ? json_dumps(options, JSON_COMPACT) : NULL;
 
     json_decref(options);
-    if (!text) {
+    if (!text && !bad_text) {
         cli_error("the options are no UTF-8, or memory is out");
     }
     return text;
@@ -55,7 +70,7 @@ void repo_add_list(const struct cli_args *args, const char *name, json_t *option
     for (size_t i = 0; i < args->given_count; i++) {
         if (strcmp(args->given[i].option->name, name) == 0) {
             list = list ? list : json_array();
-            json_array_append_new(list, json_string(args->given[i].value));
+            json_array_append_new(list, repo_text(name, args->given[i].value));
         }
     }
     if (list) {
@@ -76,7 +91,7 @@ void repo_add_string(const struct cli_args *args, const char *name, json_t *opti
     const char *value = cli_value(args, name);
 
     if (value) {
-        json_object_set_new(options, key, json_string(value));
+        json_object_set_new(options, key, repo_text(name, value));
     }
 }
 
@@ -141,7 +156,7 @@ bool repo_add_time(const struct cli_args *args, const char *name, json_t *option
         return true;
     }
     if (strchr(value, 'T')) { /* RFC 3339: the library reads it */
-        json_object_set_new(options, key, json_string(value));
+        json_object_set_new(options, key, repo_text(name, value));
         return true;
     }
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
@@ -175,7 +190,7 @@ void repo_add_ids(const struct cli_args *args, size_t first, json_t *options)
 
     for (size_t i = first; i < args->name_count; i++) {
         list = list ? list : json_array();
-        json_array_append_new(list, json_string(args->names[i]));
+        json_array_append_new(list, repo_text("snapshot", args->names[i]));
     }
     if (list) {
         json_object_set_new(options, "snapshots", list);

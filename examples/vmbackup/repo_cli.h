@@ -87,6 +87,8 @@ typedef vmb_code (*repo_call_fn)(vmb_repo *repo, const char *options, size_t len
 /* Calls with options (owned). NULL after a message; *result is the exit code then. */
 json_t *repo_call(struct repo_session *s, repo_call_fn fn, json_t *options, const char *what,
                   int *result);
+/* A string for options; NULL after a message when it is no UTF-8: repo_options_text() fails then. */
+json_t *repo_text(const char *what, const char *value);
 /* The text of options (owned), freed by the caller; NULL after a message. */
 char *repo_options_text(json_t *options);
 /* --name VALUE… as a list under key; nothing when not given. */

@@ -97,7 +97,7 @@ static int print_head(struct repo_session *s, const char *id, json_t *filters, c
     json_t *o = json_copy(filters);
     int result;
 
-    json_object_set_new(o, "snapshots", json_pack("[s]", id));
+    json_object_set_new(o, "snapshots", json_pack("[o]", repo_text("snapshot", id)));
     list = repo_call(s, vmb_repo_snapshots_json, o, id, &result);
     if (list) {
         json_t *snapshot = json_array_get(list, 0);
@@ -150,7 +150,7 @@ int cli_repo_ls(struct cli_args *args)
         char *text;
 
         if (path) {
-            json_object_set_new(o, "path", json_string(path));
+            json_object_set_new(o, "path", repo_text("path", path));
         }
         if (!path || cli_flag(args, "recursive")) {
             json_object_set_new(o, "recursive", json_true());
@@ -228,7 +228,7 @@ int cli_repo_find(struct cli_args *args)
     int result;
 
     for (size_t i = 0; i < args->name_count; i++) {
-        json_array_append_new(patterns, json_string(args->names[i]));
+        json_array_append_new(patterns, repo_text("pattern", args->names[i]));
     }
     json_object_set_new(o, "patterns", patterns);
     repo_add_flag(args, "ignore-case", o, "ignoreCase");

@@ -233,7 +233,7 @@ static pid_t server; /* for the signal handler */
 static void pass_on(int number)
 {
     if (server > 0) {
-        kill(server, number);
+        kill(server, number == SIGHUP ? SIGTERM : number);
     }
 }
 
@@ -277,6 +277,7 @@ static int serve(struct mount *m, const struct cli_args *args)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL); /* the password's file must go with the terminal, too */
     rc = posix_spawnp(&server, "nbdkit", NULL, NULL, m->words, environ);
     if (rc != 0) {
         cli_error("nbdkit: %s", strerror(rc));

@@ -200,13 +200,12 @@ static int add_settings(const struct cli_args *args, json_t *settings)
 static int open_source(struct repo_session *s, const struct repo_source *source, bool init,
                        json_t *settings)
 {
-    char *text = json_dumps(settings, JSON_COMPACT);
+    char *text = repo_options_text(json_incref(settings));
     size_t len = text ? strlen(text) : 0;
     vmb_error *err = NULL;
     vmb_code rc;
 
     if (!text) {
-        cli_error("the settings are no UTF-8");
         return CLI_USAGE;
     }
     rc = init ? vmb_repo_init(s->ctx, source->session_location, text, len, &s->repo, &err)
@@ -250,7 +249,7 @@ static int open_or_init(struct repo_session *s, const struct cli_args *args, boo
         result = add_settings(args, settings);
     }
     if (result == CLI_OK && source.prefix) {
-        json_object_set_new(settings, "prefix", json_string(source.prefix));
+        json_object_set_new(settings, "prefix", repo_text("prefix", source.prefix));
     }
     if (result == CLI_OK) {
         result = repo_ask(args, init, settings);

@@ -73,6 +73,32 @@ static void print_plain(FILE *out, const char *text)
     }
 }
 
+/* The text with U+FFFD for bytes that are no UTF-8: names of files may be anything. */
+static json_t *lossy(const char *text)
+{
+    json_t *value = json_string(text);
+    char *copy = value ? NULL : malloc(3 * strlen(text) + 1);
+    size_t len = 0;
+
+    while (copy && *text) {
+        size_t n = 1;
+        json_t *part = json_stringn(text, n);
+
+        while (!part && n < 4 && text[n]) {
+            part = json_stringn(text, ++n);
+        }
+        memcpy(copy + len, part ? text : "\xef\xbf\xbd", part ? n : 3);
+        len += part ? n : 3;
+        text += part ? n : 1;
+        json_decref(part);
+    }
+    if (copy) {
+        value = json_stringn(copy, len);
+        free(copy);
+    }
+    return value;
+}
+
 static void print_warning(struct repo_progress *p, const vmb_event *event)
 {
     const char *subject = vmb_event_subject(event);
@@ -81,8 +107,9 @@ static void print_warning(struct repo_progress *p, const vmb_event *event)
     close_line(p);
     if (p->json) {
         json_t *line =
-            json_pack("{s:s,s:{s:s},s:s,s:s}", "message_type", "error", "error", "message",
-                      vmb_event_text(event), "during", p->verb ? p->verb : "", "item", subject);
+            json_pack("{s:s,s:{s:o},s:s,s:o}", "message_type", "error", "error", "message",
+                      lossy(vmb_event_text(event)), "during", p->verb ? p->verb : "", "item",
+                      lossy(subject));
 
         json_dumpf(line, stderr, JSON_COMPACT);
         json_decref(line);

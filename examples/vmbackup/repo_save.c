@@ -79,7 +79,10 @@ static void add_tags(const struct cli_args *args, json_t *options)
             size_t len = strcspn(at, ",");
 
             if (len > 0) {
-                json_array_append_new(list, json_sprintf("%.*s", (int)len, at));
+                char *tag = strndup(at, len);
+
+                json_array_append_new(list, tag ? repo_text("tag", tag) : NULL);
+                free(tag);
             }
             at += len + (at[len] ? 1 : 0);
         }
@@ -112,8 +115,11 @@ static int add_exclude_files(const struct cli_args *args, json_t *options)
         while ((line = strsep(&rest, "\n")) != NULL) {
             line += strspn(line, " \t\r");
             line[strcspn(line, "\r")] = '\0';
+            for (len = strlen(line); len > 0 && strchr(" \t", line[len - 1]); len--) {
+                line[len - 1] = '\0'; /* blanks at the end are no part of it, as with restic */
+            }
             if (*line && *line != '#') {
-                json_array_append_new(list, json_string(line));
+                json_array_append_new(list, repo_text("exclude-file", line));
             }
         }
         free(text);
@@ -192,7 +198,9 @@ static int finish(struct repo_session *s, json_t *summary, bool disk, int result
     }
     print_summary(s, summary, disk);
     if (cli_number(summary, "warnings", NULL) > 0) {
-        fprintf(stderr, "warning: some of the source could not be read\n");
+        if (!s->json) { /* there each of them was a line */
+            fprintf(stderr, "warning: some of the source could not be read\n");
+        }
         result = CLI_PARTIAL;
     }
     json_decref(summary);
@@ -261,6 +269,7 @@ static int save_disk(struct repo_session *s, const char *path)
     vmb_blocks_provider blocks = {.struct_size = sizeof(blocks)};
     json_t *o = common_options(s->args);
     char *slash = strrchr(path, '/');
+    char *folder;
     vmb_error *err = NULL;
     json_t *summary;
     int result;
@@ -269,10 +278,10 @@ static int save_disk(struct repo_session *s, const char *path)
         json_decref(o);
         return CLI_USAGE;
     }
-    json_object_set_new(o, "name", json_string(slash[1] ? slash + 1 : "disk.img"));
-    json_object_set_new(o, "path",
-                        slash == path ? json_string("/")
-                                      : json_sprintf("%.*s", (int)(slash - path), path));
+    json_object_set_new(o, "name", repo_text("disk", slash[1] ? slash + 1 : "disk.img"));
+    folder = slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+    json_object_set_new(o, "path", folder ? repo_text("disk", folder) : NULL);
+    free(folder);
     if (vmb_blocks_open_file(path, 0, &blocks, &err) != VMB_OK) {
         json_decref(o);
         return repo_fail(s, path, err);
