@@ -163,14 +163,36 @@ static bool link_below(vmbi_restorer *r, const char *first, int dirfd, const cha
     return ok;
 }
 
-/* A further name of a file that was restored already; *done tells. */
-static vmb_code link_known(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_node *node,
-                           const char *path, bool *done, vmb_error **err)
+static vmb_code link_key(const vmbi_node *node, vmbi_buf *key, vmb_error **err)
+{
+    vmbi_buf_addf(key, "%llu:%llu", (unsigned long long)node->device_id,
+                  (unsigned long long)node->inode);
+    return vmbi_buf_check(key, err, "link");
+}
+
+/* Once it is there: to the name of a file that failed, what lay there before would be linked. */
+static vmb_code remember_link(vmbi_restorer *r, const vmbi_node *node, const char *path,
+                              vmb_error **err)
 {
     vmbi_buf key = VMBI_BUF_INIT(64);
-    vmbi_buf_addf(&key, "%llu:%llu", (unsigned long long)node->device_id,
-                  (unsigned long long)node->inode);
-    vmb_code rc = vmbi_buf_check(&key, err, "link");
+    vmb_code rc = link_key(node, &key, err);
+    if (rc == VMB_OK && !vmbi_map_has(&r->links, key.data)) {
+        char *copy = vmbi_strdup(path);
+        rc = copy != NULL ? vmbi_map_set(&r->links, key.data, copy, err) : vmbi_fail_nomem(err);
+        if (rc != VMB_OK) {
+            vmbi_free(copy);
+        }
+    }
+    vmbi_buf_free(&key);
+    return rc;
+}
+
+/* A further name of a file that was restored already; *done tells. */
+static vmb_code link_known(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_node *node,
+                           bool *done, vmb_error **err)
+{
+    vmbi_buf key = VMBI_BUF_INIT(64);
+    vmb_code rc = link_key(node, &key, err);
     const char *first = rc == VMB_OK ? vmbi_map_get(&r->links, key.data) : NULL;
     *done = false;
     if (rc == VMB_OK && first != NULL) {
@@ -187,12 +209,6 @@ static vmb_code link_known(vmbi_restorer *r, vmbi_restore_dir *d, const vmbi_nod
                 (void)unlinkat(d->fd, temporary, 0);
             }
             r->stats.files++;
-        }
-    } else if (rc == VMB_OK) {
-        char *copy = vmbi_strdup(path);
-        rc = copy != NULL ? vmbi_map_set(&r->links, key.data, copy, err) : vmbi_fail_nomem(err);
-        if (rc != VMB_OK) {
-            vmbi_free(copy);
         }
     }
     vmbi_buf_free(&key);
@@ -285,6 +301,19 @@ static vmb_code flush_run(vmbi_restorer *r, vmbi_restore_dir *d, size_t i, size_
     return vmbi_repo_load_run(r->repo, VMBI_BLOB_DATA, ids, places, n, write_batched, &f, err);
 }
 
+/* A request that failed as a whole: each of its files is missing, not the next that comes along. */
+static void warn_run(vmbi_restorer *r, const vmbi_restore_dir *d, size_t from, size_t to,
+                     const char *text)
+{
+    for (size_t i = from; i < to; i++) {
+        vmbi_buf path = VMBI_BUF_INIT(1024 * 1024);
+        vmbi_buf_addf(&path, "%s%s%s", d->path, d->path[0] != '\0' ? "/" : "",
+                      r->batch->v[i].node.name);
+        vmbi_restorer_warn(r, path.status == VMB_OK ? path.data : d->path, text);
+        vmbi_buf_free(&path);
+    }
+}
+
 vmb_code vmbi_restorer_flush(vmbi_restorer *r, vmbi_restore_dir *d, vmb_error **err)
 {
     vmbi_restore_batch *b = r->batch;
@@ -295,7 +324,15 @@ vmb_code vmbi_restorer_flush(vmbi_restorer *r, vmbi_restore_dir *d, vmb_error **
     for (size_t i = 0; i < b->n && rc == VMB_OK;) {
         rc = vmbi_limits_check(&r->job->limits, err, "restore");
         if (rc == VMB_OK) {
-            rc = flush_run(r, d, i, &i, err);
+            const size_t first = i;
+            vmb_error *why = NULL;
+            rc = flush_run(r, d, first, &i, &why);
+            if (rc != VMB_OK && !vmbi_restorer_is_fatal(rc)) {
+                warn_run(r, d, first, i, vmb_error_message(why));
+                vmb_error_free(vmbi_steal(&why));
+                rc = VMB_OK;
+            }
+            vmbi_error_move(err, &why);
         }
     }
     for (size_t i = 0; i < b->n; i++) {
@@ -338,7 +375,7 @@ vmb_code vmbi_restorer_file(vmbi_restorer *r, vmbi_restore_dir *d, vmbi_node *no
     }
     bool several = node->links > 1 && node->inode != 0;
     if (several) {
-        vmb_code rc = link_known(r, d, node, path, &linked, err);
+        vmb_code rc = link_known(r, d, node, &linked, err);
         if (rc != VMB_OK || linked) {
             return rc;
         }
@@ -348,5 +385,6 @@ vmb_code vmbi_restorer_file(vmbi_restorer *r, vmbi_restore_dir *d, vmbi_node *no
         place.stored_len < VMBI_BATCH_BYTES / 8) {
         return put_in_batch(r, d, node, &place, err);
     }
-    return write_file(r, d, node, path, NULL, 0, err);
+    vmb_code rc = write_file(r, d, node, path, NULL, 0, err);
+    return rc == VMB_OK && several ? remember_link(r, node, path, err) : rc;
 }

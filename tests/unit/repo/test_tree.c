@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Trees that nobody's backup has made, and sources that change under a backup's feet. */
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -230,6 +231,35 @@ static void restore_through_a_symlink_of_the_snapshot_is_refused(void **state)
     assert_false(is_there(w.source, "f"));
 }
 
+/* What lay at the name before is not the file that could not be restored. */
+static void restore_of_a_link_to_a_file_that_failed_writes_the_content(void **state)
+{
+    char data[VMBI_REPO_HEX_SIZE];
+    char tree[VMBI_REPO_HEX_SIZE];
+    char nodes[4096];
+    char path[128];
+    struct stat st;
+    vmbi_restore_stats stats;
+    (void)state;
+    save_data("content", data);
+    snprintf(nodes, sizeof(nodes),
+             "{\"name\":\"a\",\"type\":\"file\",\"mode\":420," TIMES
+             ",\"inode\":5,\"links\":2,\"content\":[\"%064d\"]},"
+             "{\"name\":\"b\",\"type\":\"file\",\"mode\":420," TIMES
+             ",\"inode\":5,\"links\":2,\"content\":[\"%s\"]}", 7, data);
+    save_tree(nodes, tree);
+    save_snapshot(tree);
+    snprintf(path, sizeof(path), "%s/a", w.target);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, "old", 3), 3);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(restore(&stats, VMBI_OVERWRITE_ALWAYS, NULL), VMB_OK);
+    assert_int_equal(stats.warnings, 1);
+    snprintf(path, sizeof(path), "%s/b", w.target);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, strlen("content"));
+}
+
 static void restore_of_a_half_good_folder_keeps_files_in_their_places(void **state)
 {
     char data[VMBI_REPO_HEX_SIZE];
@@ -454,6 +484,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(restore_hostile_names_stays_in_the_target, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(restore_of_a_link_to_a_file_that_failed_writes_the_content,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(restore_through_a_symlink_of_the_snapshot_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(restore_of_a_half_good_folder_keeps_files_in_their_places,
