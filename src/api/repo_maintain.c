@@ -21,6 +21,17 @@ typedef struct checking {
     bool nomem;
 } checking;
 
+/* The event names the file, and the blob in it. */
+static void tell_finding(vmb_repo *repo, int32_t level, const vmbi_repo_finding *f)
+{
+    vmbi_buf text = VMBI_BUF_INIT(4096);
+
+    vmbi_buf_addf(&text, "%s%s%s%s", f->blob[0] != '\0' ? "blob " : "", f->blob,
+                  f->blob[0] != '\0' ? ": " : "", f->message);
+    vmbi_repoapi_tell(repo, level, f->file, text.status == VMB_OK ? text.data : f->message);
+    vmbi_buf_free(&text);
+}
+
 /* Threads of the check call it, one at a time. */
 static void add_finding(void *user, const vmbi_repo_finding *f)
 {
@@ -40,7 +51,7 @@ static void add_finding(void *user, const vmbi_repo_finding *f)
         v = NULL;
     }
     c->nomem = !vmbi_json_append(c->findings, v) || c->nomem;
-    vmbi_repoapi_tell(c->repo, error ? VMB_LOG_ERROR : VMB_LOG_INFO, f->file, f->message);
+    tell_finding(c->repo, error ? VMB_LOG_ERROR : VMB_LOG_INFO, f);
 }
 
 /* Owns c->findings from here on. */
