@@ -279,6 +279,21 @@ spec: {schedule: every day, template: {}}
             if key.split("/")[2] in ("torso", "empty", "garbled"):
                 self.s3.delete(key)
 
+    def backup_of_a_taken_name_goes_without_the_other(self):
+        """Another cluster's backup lies there: this one fails, and its deletion leaves that."""
+        doc = json.loads(self.file("first", "velero-backup.json"))
+        doc["metadata"].update(name="taken", uid="0c9e2c1c-0000-4000-8000-000000000000")
+        doc["status"].update(phase="InProgress", expiration="2099-01-01T00:00:00Z")
+        self.s3.put("velero/backups/taken/velero-backup.json", json.dumps(doc).encode())
+        self.backup("taken")
+        found = self.wait_phase("backups", "taken", "Failed")
+        assert "already exists" in found["status"]["failureReason"], found
+        self.rig.velero("backup", "delete", "taken", "--confirm")
+        self.gone("backups", "taken")
+        left = [k for k in self.stored() if "/taken/" in k]
+        assert left == ["velero/backups/taken/velero-backup.json"], left
+        self.s3.delete(left[0])
+
     def expired_backups_are_deleted(self):
         self.rig.apply("""
 apiVersion: velero.io/v1
@@ -539,6 +554,7 @@ spec: {backupName: %s}
              invalid_backups_are_refused_with_reasons, client_restores, client_schedules,
              client_deletes, lost_objects_come_back_from_the_store,
              vanished_backups_lose_their_objects, unfinished_backups_are_not_synced,
+             backup_of_a_taken_name_goes_without_the_other,
              expired_backups_are_deleted, backups_wait_for_each_other,
              watch_survives_a_restart_of_the_api_server, watch_survives_a_forgotten_position,
              sigterm_fails_the_running_backup_cleanly, second_process_waits_for_the_lease,
