@@ -83,6 +83,11 @@ static vmb_code restore_tree(restore_call *c, const char *id, const char *path, 
         .user = c,
     };
     vmb_code code = vmbi_tree_restore(c->session.repo, &o, c->job, &stats, err);
+    if (code == VMB_OK && stats.files_skipped > 0) {
+        vmbi_job_logf(c->job, VMB_LOG_WARNING,
+                      "%llu entries were in the volume already and were left as they are",
+                      (unsigned long long)stats.files_skipped);
+    }
     if (code == VMB_OK && c->warnings > 0) {
         code = vmbi_fail(err, VMB_E_INVALID, "%llu files could not be restored",
                          (unsigned long long)c->warnings);

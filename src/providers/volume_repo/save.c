@@ -57,12 +57,21 @@ static vmb_code read_tags(save_call *c, vmb_error **err)
 static vmb_code find_parent(save_call *c, vmb_error **err)
 {
     const char *given = vmbi_json_get_str(c->volume.doc, "parent");
+    vmbi_json *snapshot = NULL;
     vmb_error *why = NULL;
-    if (given != NULL && given[0] != '\0' && strlen(given) < sizeof c->parent) {
-        memcpy(c->parent, given, strlen(given) + 1);
-        return VMB_OK;
+    vmb_code code = VMB_E_NOT_FOUND;
+    if (given != NULL && given[0] != '\0') {
+        code = vmbi_repo_snapshot_load(c->session.repo, given, c->parent, &snapshot, &why);
+        vmbi_json_free(snapshot);
+        if (code != VMB_E_NOT_FOUND && code != VMB_E_INVALID) {
+            vmbi_error_move(err, &why);
+            return code;
+        }
+        vmbi_job_logf(c->job, VMB_LOG_INFO, "another parent is looked for: %s",
+                      vmb_error_message(why));
+        vmb_error_free(vmbi_steal(&why));
     }
-    vmb_code code = vmbi_volrepo_parent(&c->session, &c->volume, c->parent, &why);
+    code = vmbi_volrepo_parent(&c->session, &c->volume, c->parent, &why);
     if (code == VMB_E_INVALID) {
         vmbi_job_logf(c->job, VMB_LOG_WARNING, "no parent was found: %s", vmb_error_message(why));
         vmb_error_free(why);
@@ -119,7 +128,8 @@ static vmb_code save_tree(save_call *c, vmb_error **err)
         vmbi_job_logf(c->job, VMB_LOG_WARNING, "%llu further files could not be saved",
                       (unsigned long long)(c->warnings - MAX_TOLD));
     }
-    if (code == VMB_E_NOT_FOUND && c->warnings == 0) { /* an empty volume is saved as such */
+    /* an empty volume is saved as such; what else is not found, such as the bucket, is a failure */
+    if (code == VMB_E_NOT_FOUND && stats.root_is_empty) {
         vmb_error_free(why);
         c->id[0] = '\0';
         return VMB_OK;

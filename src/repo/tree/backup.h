@@ -19,6 +19,7 @@ typedef struct vmbi_tree_stats {
     uint64_t data_blobs, tree_blobs; /* that were new to the repository */
     uint64_t data_added;             /* their plaintext bytes */
     uint64_t data_added_packed;      /* the same as they are stored */
+    bool root_is_empty;              /* content_root: that is why nothing was saved */
 } vmbi_tree_stats;
 
 typedef struct vmbi_tree_options {

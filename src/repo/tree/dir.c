@@ -472,6 +472,7 @@ static vmb_code save_root(vmbi_saver *s, const char *path, const vmbi_repo_id *o
     s->root_device = fstat(fd, &st) == 0 ? st.st_dev : 0;
     vmb_code rc = vmbi_names_read(fd, &names, err);
     if (rc == VMB_OK && names.n == 0) {
+        s->stats.root_is_empty = true;
         rc = vmbi_fail(err, VMB_E_NOT_FOUND, "nothing to back up: %s is empty", path);
     }
     vmbi_names_free(&names);

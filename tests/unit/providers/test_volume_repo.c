@@ -397,6 +397,18 @@ static void empty_volume_has_no_snapshot(void **state)
     assert_int_equal(f->p.remove(f->p.user, &f->job, f->result.data, f->result.len, NULL), VMB_OK);
 }
 
+/* "Not found" has other reasons than an empty volume: it must not pass for one. */
+static void volume_whose_parent_is_gone_is_saved_all_the_same(void **state)
+{
+    fixture *f = *state;
+    make(f, "pods/u1/volumes/e/v/a", "one");
+    assert_int_equal(save(f, "{" POD ",'volume':{'name':'v','emptyDir':{}},'parent':'0123abcd'}"),
+                     VMB_OK);
+    vmbi_json *r = result(f);
+    assert_string_not_equal(vmbi_json_get_str(r, "snapshotID"), "");
+    vmbi_json_free(r);
+}
+
 static void removed_snapshot_is_gone_and_stays_gone(void **state)
 {
     fixture *f = *state;
@@ -619,6 +631,7 @@ int main(void)
         T(disk_goes_there_and_back),
         T(second_save_finds_its_parent),
         T(empty_volume_has_no_snapshot),
+        T(volume_whose_parent_is_gone_is_saved_all_the_same),
         T(removed_snapshot_is_gone_and_stays_gone),
         T(verify_reads_everything_and_finds_damage),
         T(record_of_velero_is_understood),
