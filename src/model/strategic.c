@@ -45,21 +45,44 @@ static const char *find_type(const vmbi_json *obj)
 
 /* ---- lists --------------------------------------------------------------------------------- */
 
+/* Have both the same key (or value)? */
+static bool is_same(const vmbi_json *a, const vmbi_json *b, const char *key)
+{
+    const vmbi_json *of_a = key != NULL ? vmbi_json_get(a, key) : a;
+    const vmbi_json *of_b = key != NULL ? vmbi_json_get(b, key) : b;
+
+    return of_a != NULL && of_b != NULL && vmbi_json_equal(of_a, of_b);
+}
+
 /* Position of the element with the same key (or value); the length when there is none. */
 static size_t find_element(const vmbi_json *list, const vmbi_json *element, const char *key)
 {
-    const vmbi_json *wanted = key != NULL ? vmbi_json_get(element, key) : element;
     size_t n = vmbi_json_len(list);
 
     for (size_t i = 0; i < n; i++) {
-        const vmbi_json *e = vmbi_json_at(list, i);
-        const vmbi_json *own = key != NULL ? vmbi_json_get(e, key) : e;
-
-        if (own != NULL && wanted != NULL && vmbi_json_equal(own, wanted)) {
+        if (is_same(vmbi_json_at(list, i), element, key)) {
             return i;
         }
     }
     return n;
+}
+
+/* Appends all of the list that the patch names, in the patch's order. Keys need not be unique: a
+ * Service has a port 53 for each protocol. */
+static bool take_named(const vmbi_json *list, const vmbi_json *patch, const char *key,
+                       vmbi_json *out)
+{
+    bool ok = true;
+
+    for (size_t n = 0; ok && n < vmbi_json_len(patch); n++) {
+        const vmbi_json *p = vmbi_json_at(patch, n);
+
+        for (size_t i = 0; ok && find_element(patch, p, key) == n && i < vmbi_json_len(list); i++) {
+            ok = !is_same(vmbi_json_at(list, i), p, key) ||
+                 vmbi_json_append(out, vmbi_json_ref(vmbi_json_at(list, i)));
+        }
+    }
+    return ok;
 }
 
 /* Elements of the patch stand in its order and those of the object in theirs; where the two meet,
@@ -80,13 +103,7 @@ static bool order_elements(vmbi_json *list, const vmbi_json *patch, const vmbi_j
             ok = vmbi_json_append(ours, vmbi_json_ref(vmbi_json_at(list, n)));
         }
     }
-    for (size_t n = 0; ok && n < vmbi_json_len(patch); n++) {
-        size_t at = find_element(list, vmbi_json_at(patch, n), key);
-
-        if (at < vmbi_json_len(list)) {
-            ok = vmbi_json_append(theirs, vmbi_json_ref(vmbi_json_at(list, at)));
-        }
-    }
+    ok = ok && take_named(list, patch, key, theirs);
     for (size_t n = 0; ok && n < vmbi_json_len(list); n++) {
         vmbi_json *a = vmbi_json_at(ours, i);
         vmbi_json *b = vmbi_json_at(theirs, k);

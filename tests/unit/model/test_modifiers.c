@@ -172,6 +172,24 @@ static void strategic_merge_follows_merge_keys(void **state)
            "deployments.apps", "nameless", false, 1);
 }
 
+/* The key of a port is its number, whatever its protocol. */
+static void strategic_merge_keeps_elements_that_share_a_key(void **state)
+{
+    size_t n = 0;
+    char *text = apply(ON("groupResource: services", "  strategicPatches:\n  - patchData: |\n"
+                          "      spec: {ports: [{port: 53, name: dns}, {port: 80}]}\n"),
+                       "services",
+                       "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"s\"},"
+                       "\"spec\":{\"ports\":[{\"port\":53,\"protocol\":\"TCP\"},"
+                       "{\"port\":53,\"protocol\":\"UDP\"}]}}", &n);
+
+    (void)state;
+    assert_int_equal(n, 0);
+    assert_non_null(strstr(text, "[{\"name\":\"dns\",\"port\":53,\"protocol\":\"TCP\"},"
+                                 "{\"port\":53,\"protocol\":\"UDP\"},{\"port\":80}]"));
+    vmbi_free(text);
+}
+
 static void strategic_merge_of_unknown_kind_fails(void **state)
 {
     size_t n = 0;
@@ -281,6 +299,7 @@ int main(void)
         cmocka_unit_test(json_patch_operations),
         cmocka_unit_test(merge_patch_removes_with_null),
         cmocka_unit_test(strategic_merge_follows_merge_keys),
+        cmocka_unit_test(strategic_merge_keeps_elements_that_share_a_key),
         cmocka_unit_test(strategic_merge_of_unknown_kind_fails),
         cmocka_unit_test(strategic_tables_are_consistent),
         cmocka_unit_test(document_problems_are_named),
