@@ -24,7 +24,8 @@ static int64_t port_number(const vmbi_json *v)
     int64_t n = vmbi_json_int(v, 0);
     const char *s = vmbi_json_str(v);
     if (vmbi_json_is_real(v)) {
-        n = (int64_t)vmbi_json_real(v, 0);
+        double d = vmbi_json_real(v, 0);
+        n = d >= 0 && d <= 65535 ? (int64_t)d : 0; /* what is no port counts as none */
     } else if (s != NULL && !vmbi_parse_i64(s, strlen(s), &n)) {
         n = 0;
     }
