@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -66,6 +67,22 @@ vmb_code vmbi_restic_index_new(vmbi_restic_index **out, vmb_error **err)
     return VMB_OK;
 }
 
+/* Segments stay for long: on the heap they would keep apart what is free between them. */
+static uint8_t *new_segment(void)
+{
+    void *p = mmap(NULL, SEGMENT * RECORD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                   0);
+
+    return p != MAP_FAILED ? p : NULL;
+}
+
+static void free_segment(uint8_t *p)
+{
+    if (p != NULL) {
+        (void)munmap(p, SEGMENT * RECORD);
+    }
+}
+
 void vmbi_restic_index_free(vmbi_restic_index *x)
 {
     size_t i = 0;
@@ -74,7 +91,7 @@ void vmbi_restic_index_free(vmbi_restic_index *x)
         return;
     }
     for (i = 0; i < x->segments_cap; i++) {
-        vmbi_free(x->segments[i]);
+        free_segment(x->segments[i]);
     }
     vmbi_free(x->segments);
     vmbi_free(x->packs);
@@ -241,7 +258,7 @@ static vmb_code reserve_records(vmbi_restic_index *x, size_t n, vmb_error **err)
     }
     for (i = x->records >> SEGMENT_BITS; i < need; i++) {
         if (x->segments[i] == NULL) {
-            x->segments[i] = vmbi_alloc_array(SEGMENT, RECORD);
+            x->segments[i] = new_segment();
             if (x->segments[i] == NULL) {
                 return vmbi_fail_nomem(err);
             }

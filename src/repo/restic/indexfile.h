@@ -5,7 +5,7 @@
 
 #include "repo/restic/pack.h"
 
-enum { VMBI_INDEX_FILE_BLOBS = 50000 }; /* a file is full with this many */
+enum { VMBI_INDEX_FILE_BLOBS = 32768 }; /* a file is full with this many: some 5 MB of text */
 
 /* Called for each pack; blobs are in the order of the file and may be sorted in place. */
 typedef vmb_code (*vmbi_index_pack_fn)(void *user, const vmbi_repo_id *pack, vmbi_pack_blob *v,

@@ -8,7 +8,7 @@
 #include "repo/restic/indexfile.h"
 #include "repo/restic/restic.h"
 
-enum { THREADS = 4 };
+enum { THREADS = 2 }; /* each holds a whole file and its text: some 12 MiB */
 
 typedef struct loading {
     vmbi_restic *r;

@@ -15,6 +15,9 @@
 /* An index file is written after so much time or so many packs, so that a crash costs little. */
 #define INDEX_PERIOD (600 * VMBI_SECOND)
 enum { INDEX_PACKS = 1024 };
+/* A pack of tiny blobs is closed before it is full: what is known of blobs on their way takes more
+ * memory than the blobs do. */
+enum { MAX_PACK_BLOBS = 16384 };
 /* How often a thread that waits looks at cancellation. */
 #define LOOK (200 * VMBI_MS)
 
@@ -363,6 +366,8 @@ void vmbi_packer_restart(vmbi_restic *r)
 
 /* ---- index files ---- */
 
+enum { MAX_TEXT_BLOBS = VMBI_INDEX_FILE_BLOBS + MAX_PACK_BLOBS, BLOB_TEXT = 160 };
+
 static bool index_due(const vmbi_packer *k, bool all)
 {
     return k->unindexed_n > 0 &&
@@ -378,6 +383,9 @@ static vmb_code index_text(vmbi_restic *r, vmbi_buf *text, size_t *taken, vmb_er
     size_t n = 0, count = 0;
     vmb_code code = VMB_OK;
 
+    /* at once: growing by and by would leave holes in the heap as large as the text */
+    vmbi_buf_reserve(text, (k->unindexed_blobs < MAX_TEXT_BLOBS ? k->unindexed_blobs
+                                                                : MAX_TEXT_BLOBS) * BLOB_TEXT);
     vmbi_indexfile_begin(text);
     while (code == VMB_OK && n < k->unindexed_n && count < VMBI_INDEX_FILE_BLOBS) {
         code = vmbi_restic_index_pack_blobs(r->index, k->unindexed[n], &blobs, err);
@@ -454,10 +462,15 @@ vmb_code vmbi_restic_write_index(vmbi_restic *r, bool all, vmb_error **err)
 /* Packs of trees are closed earlier: a snapshot has few, and while they fill they are memory. */
 static bool fits(const vmbi_open_pack *p, size_t sealed)
 {
+    if (p->blobs.n >= MAX_PACK_BLOBS) {
+        return false;
+    }
+
     const size_t header = p->header + VMBI_PACK_ENTRY_COMPRESSED + VMBI_PACK_FIXED;
     const size_t cap = p->type == VMBI_BLOB_TREE && p->fill > 0 ? p->cap / 2 : p->cap;
 
-    return p->fill < cap && sealed + header <= cap - p->fill && header <= VMBI_PACK_MAX_HEADER;
+    return p->fill < cap && sealed + header <= cap - p->fill && header <= VMBI_PACK_MAX_HEADER &&
+           p->blobs.n < MAX_PACK_BLOBS;
 }
 
 /* May one more pack be held? One of three or more is kept for trees, so that they do not wait for

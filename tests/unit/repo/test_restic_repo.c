@@ -420,6 +420,28 @@ static void save_from_threads_stores_each_blob_once(void **state)
     vmbi_repo_close(r);
 }
 
+static void packs_of_tiny_blobs_are_closed_early(void **state)
+{
+    vmbi_repo *r = make_ready();
+    const vmbi_repo_check_options deep = {true, 0};
+    vmbi_repo_stats stats;
+    vmbi_repo_id id;
+    uint64_t errors = 1;
+    uint64_t i = 0;
+
+    (void)state;
+    for (i = 0; i < 40000; i++) {
+        assert_int_equal(save(r, i, 8, &id, NULL, NULL), VMB_OK);
+    }
+    assert_int_equal(save_snapshot(r, NULL), VMB_OK);
+    vmbi_repo_get_stats(r, &stats);
+    assert_int_equal(stats.index_blobs, 40001);
+    assert_int_equal(stats.packs_written, 4); /* 16384, 16384 and 7232 blobs, and the tree */
+    assert_int_equal(vmbi_repo_check(r, &deep, NULL, NULL, &errors, NULL), VMB_OK);
+    assert_int_equal(errors, 0);
+    vmbi_repo_close(r);
+}
+
 static void writes_come_in_the_order_that_a_crash_allows(void **state)
 {
     vmbi_repo *r = make_ready();
@@ -668,6 +690,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(save_without_lock_or_index_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(blob_is_read_before_and_after_the_flush, setup, teardown),
         cmocka_unit_test_setup_teardown(save_from_threads_stores_each_blob_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(packs_of_tiny_blobs_are_closed_early, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_come_in_the_order_that_a_crash_allows, setup, teardown),
         cmocka_unit_test_setup_teardown(full_store_fails_every_later_call, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_index_file_leaves_no_snapshot, setup, teardown),
