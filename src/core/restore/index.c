@@ -179,6 +179,10 @@ static vmb_code keep_object(vmbi_index *x, vmbi_index_resource *r, const vmbi_in
         r->count++;
         return VMB_OK;
     }
+    if (len == 0) { /* no JSON in any case; in its chunk it must have a place */
+        data = " ";
+        len = 1;
+    }
     vmbi_index_item item = {.len = (uint32_t)len};
     vmb_code rc = grow_items(r, err);
     if (rc == VMB_OK) {

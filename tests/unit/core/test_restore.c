@@ -922,6 +922,26 @@ static void index_beyond_budget_reads_again(void **state)
     check_index(*state, 0, true);
 }
 
+/* Files without a byte take no room, and are looked up all the same. */
+static void restore_of_empty_objects_says_so(void **state)
+{
+    fake *f = *state;
+    static char large[50000];
+    int n = snprintf(large, sizeof(large),
+                     "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"},"
+                     "\"data\":{\"k\":\"%040000d\"}}", 7);
+    assert_true(n > 40000 && n < (int)sizeof(large));
+    const item items[] = {
+        {"configmaps/namespaces/shop/a.json", large},
+        {"configmaps/namespaces/shop/b.json", ""},
+        {"namespaces/cluster/shop.json", ""},
+    };
+    make_backup(f, items, 3);
+    vmbi_json_free(restore(f, "{\"backupName\":\"b1\"}", "PartiallyFailed"));
+    assert_non_null(find(f, "configmaps/shop/a"));
+    assert_null(find(f, "configmaps/shop/b"));
+}
+
 static void restore_of_a_cut_archive_fails(void **state)
 {
     fake *f = *state;
@@ -957,6 +977,7 @@ int main(void)
         TEST(restore_out_of_memory_ends_cleanly),
         TEST(index_within_budget_keeps_objects),
         TEST(index_beyond_budget_reads_again),
+        TEST(restore_of_empty_objects_says_so),
         TEST(restore_of_a_cut_archive_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
