@@ -7,6 +7,7 @@
 #include "core/catalog.h"
 #include "core/control/recover.h"
 #include "core/run.h"
+#include "model/labelname.h"
 #include "model/restore.h"
 
 #define PROGRESS_NS VMBI_SECOND
@@ -115,7 +116,7 @@ static vmb_code finish_deletion(const restore_turn *r, const vmbi_turn *turn, vm
 /* ---- which backup ------------------------------------------------------------------------- */
 
 typedef struct latest {
-    const char *schedule;
+    char schedule[VMBI_LABEL_NAME_SIZE];
     vmbi_buf *name;
     int64_t at;
 } latest;
@@ -141,7 +142,8 @@ static vmb_code find_backup(restore_turn *r, vmb_error **err)
     if (backup != NULL && backup[0] != '\0') {
         vmbi_buf_adds(&r->backup, backup);
     } else if (schedule != NULL && schedule[0] != '\0') {
-        latest l = {schedule, &r->backup, -1};
+        latest l = {.name = &r->backup, .at = -1};
+        vmbi_label_valid_name(schedule, l.schedule);
         vmbi_cached_each(r->c, VMBI_KIND_BACKUP, look_latest, &l);
     }
     if (r->backup.len == 0) {

@@ -7,9 +7,10 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "core/control/control.h"
+#include "model/labelname.h"
 
 typedef struct blocking {
-    const char *schedule;
+    char schedule[VMBI_LABEL_NAME_SIZE]; /* as a label: long names are cut there */
     bool found;
     int64_t newest_unix_ns; /* creation of the schedule's newest backup */
 } blocking;
@@ -85,11 +86,12 @@ static vmb_code submit(vmb_control *c, const vmbi_schedule *s, const vmbi_json *
 static vmb_code step(vmb_control *c, const vmbi_schedule *s, const vmbi_json *tree,
                      vmbi_turn *turn, vmb_error **err)
 {
-    blocking b = {.schedule = s->name};
+    blocking b = {.found = false};
     int64_t now = vmbi_unix_ns();
     int64_t next = 0;
     vmbi_json *patch = NULL;
     vmb_code rc = VMB_OK;
+    vmbi_label_valid_name(s->name, b.schedule);
     vmbi_cached_each(c, VMBI_KIND_BACKUP, look_backup, &b);
     turn->again_ns = c->settings.schedule_ns;
     switch (vmbi_schedule_look(s, c->settings.skip_immediately, b.found, now, &next)) {

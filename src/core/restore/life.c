@@ -83,8 +83,10 @@ static vmb_code find_backup(vmbi_restore *r, vmb_error **err)
 /* Of the schedule's Completed backups the one that started last. */
 static vmb_code latest_of(vmbi_restore *r, const char *schedule, vmbi_buf *out, vmb_error **err)
 {
+    char label[VMBI_LABEL_NAME_SIZE];
     int64_t best = -1;
     vmb_code rc = VMB_OK;
+    vmbi_label_valid_name(schedule, label);
     for (size_t i = 0; i < r->ctx->n_locations && rc == VMB_OK; i++) {
         vmb_catalog *cat = NULL;
         vmbi_json *list = NULL;
@@ -98,7 +100,7 @@ static vmb_code latest_of(vmbi_restore *r, const char *schedule, vmbi_buf *out, 
                 vmbi_json_get_str(vmbi_json_path(b, "metadata.labels"), "velero.io/schedule-name");
             const char *start = vmbi_json_path_str(b, "status.startTimestamp");
             int64_t at = 0;
-            if (vmbi_streq(of, schedule) &&
+            if (vmbi_streq(of, label) &&
                 vmbi_streq(vmbi_json_path_str(b, "status.phase"), "Completed") && start != NULL &&
                 vmbi_parse_rfc3339(start, &at) && at > best) {
                 best = at;
