@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A responder for probes and metrics: GET of three paths, one request per connection, one client
- * after the other. It reads at most 4 KiB, gives a client 5 seconds, and never looks at a body. */
+/* A responder for probes and metrics: GET of three paths, one request per connection. It reads at
+ * most 4 KiB, gives a client 5 seconds, and never looks at a body. A few clients are served side by
+ * side; when more come the oldest has to go, so that dawdling clients cannot keep the probes of the
+ * kubelet waiting, who would end the process. */
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
@@ -15,11 +17,27 @@
 
 #include "operator.h"
 
-enum { HEAD_MAX_BYTES = 4096, CLIENT_MS = 5000, BACKLOG = 16 };
+enum {
+    HEAD_MAX_BYTES = 4096,
+    CLIENT_MS = 5000,
+    BACKLOG = 64,
+    CLIENTS_MAX = 8,
+    STACK_BYTES = 256 * 1024
+};
+
+struct client {
+    struct responder *responder;
+    int fd; /* -1: free */
+    unsigned long number;
+};
 
 struct responder {
     int fd;
     vmb_control *control;
+    pthread_mutex_t lock; /* guards clients */
+    pthread_cond_t ended;
+    struct client clients[CLIENTS_MAX];
+    unsigned long served;
 };
 
 static long now_ms(void)
@@ -137,17 +155,65 @@ static void serve(const struct responder *r, int fd)
     }
 }
 
+static void *serve_client(void *arg)
+{
+    struct client *c = arg;
+    struct responder *r = c->responder;
+
+    serve(r, c->fd);
+    pthread_mutex_lock(&r->lock);
+    shutdown(c->fd, SHUT_WR);
+    close(c->fd); /* under the lock: nobody must mistake a new descriptor for this one */
+    c->fd = -1;
+    pthread_cond_signal(&r->ended);
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+/* A free place, made by sending the oldest client away if need be. */
+static struct client *take_place(struct responder *r, int fd)
+{
+    struct client *place = NULL;
+
+    pthread_mutex_lock(&r->lock);
+    while (!place) {
+        struct client *oldest = &r->clients[0];
+
+        for (int i = 0; i < CLIENTS_MAX; i++) {
+            struct client *c = &r->clients[i];
+
+            place = c->fd < 0 ? c : place;
+            oldest = c->number < oldest->number ? c : oldest;
+        }
+        if (!place) {
+            shutdown(oldest->fd, SHUT_RDWR);
+            pthread_cond_wait(&r->ended, &r->lock);
+        }
+    }
+    place->fd = fd;
+    place->number = r->served++;
+    pthread_mutex_unlock(&r->lock);
+    return place;
+}
+
 static void *run(void *arg)
 {
     struct responder *r = arg;
+    pthread_attr_t attr;
+    pthread_t thread;
 
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
     for (;;) {
         int fd = accept4(r->fd, NULL, NULL, SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            serve(r, fd);
-            shutdown(fd, SHUT_WR);
-            close(fd);
+            struct client *c = take_place(r, fd);
+
+            if (pthread_create(&thread, &attr, serve_client, c) != 0) {
+                serve_client(c); /* no thread to be had: one after the other, then */
+            }
         } else if (errno != EINTR && errno != ECONNABORTED) {
             poll(NULL, 0, 100); /* out of descriptors: not at full speed */
         }
@@ -200,7 +266,13 @@ bool http_start(const char *listen_at, vmb_control *control)
         host[len - 1] = '\0';
         memmove(host, host + 1, len - 1);
     }
-    responder = (struct responder){open_socket(host, colon + 1), control};
+    responder = (struct responder){.fd = open_socket(host, colon + 1),
+                                   .control = control,
+                                   .lock = PTHREAD_MUTEX_INITIALIZER,
+                                   .ended = PTHREAD_COND_INITIALIZER};
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        responder.clients[i] = (struct client){.responder = &responder, .fd = -1};
+    }
     if (responder.fd < 0) {
         return false;
     }

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -382,6 +383,20 @@ spec: {includeClusterResources: true}
         self.rig.wait(lambda: self.phase("backups", name) != "", 30, "begun backup")
         return True
 
+    def probes_are_answered_while_clients_dawdle(self):
+        idle = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(40)]
+        try:
+            for s in idle:
+                s.sendall(b"GET /metrics HTTP/1.1\r\n")
+            for _ in range(10):
+                begin = time.monotonic()
+                assert self.http("/healthz") == "ok\n"
+                took = time.monotonic() - begin
+                assert took < 1, "the kubelet waits for a second, this took %.1f s" % took
+        finally:
+            for s in idle:
+                s.close()
+
     def second_process_waits_for_the_lease(self):
         self.stop()
         self.start("--leader-elect", "--identity", "one")
@@ -557,6 +572,7 @@ spec: {backupName: %s}
              backup_of_a_taken_name_goes_without_the_other,
              expired_backups_are_deleted, backups_wait_for_each_other,
              watch_survives_a_restart_of_the_api_server, watch_survives_a_forgotten_position,
+             probes_are_answered_while_clients_dawdle,
              sigterm_fails_the_running_backup_cleanly, second_process_waits_for_the_lease,
              lost_lease_ends_the_process, killed_operator_leaves_nothing_in_progress,
              thousand_backups_are_no_trouble, idle_memory_is_small,
