@@ -140,13 +140,16 @@ static vmb_code read_polynomial(vmbi_repo_settings *s, vmb_error **err)
 
     for (const char *p = s->polynomial; p != NULL && *p != '\0'; p++, n++) {
         char c = vmbi_lower(*p);
-        unsigned digit = vmbi_is_digit(c) ? (unsigned)(c - '0') : (unsigned)(c - 'a') + 10;
+        bool letter = c >= 'a' && c <= 'f';
 
-        if (n >= 16 || digit > 15) {
+        if (n >= 16 || !(letter || vmbi_is_digit(c))) {
             return vmbi_fail(err, VMB_E_ARG,
                              "%s: \"chunkerPolynomial\" must be up to 16 hex digits", what);
         }
-        bits = bits << 4 | digit;
+        bits = bits << 4 | (letter ? (unsigned)(c - 'a') + 10 : (unsigned)(c - '0'));
+    }
+    if (s->polynomial != NULL && bits == 0) { /* 0 would mean: any */
+        return vmbi_fail(err, VMB_E_ARG, "%s: \"chunkerPolynomial\" is 0", what);
     }
     s->polynomial_bits = bits;
     return VMB_OK;

@@ -2,18 +2,31 @@
 /* Disks as blocks, and what providers of volumes call back. */
 #include <vmbackup/volume.h>
 
+#include <stddef.h>
+#include <string.h>
+
 #include "base/error.h"
 #include "base/job.h"
 #include "providers/builtin.h"
 
+/* The table as it was in the first release: no more is written into the caller's memory, whose
+ * header may be that old. */
+#define FIRST_SIZE (offsetof(vmb_blocks_provider, flush) + sizeof(void (*)(void)))
+
 vmb_code vmb_blocks_open_file(const char *path, int32_t write, vmb_blocks_provider *out,
                               vmb_error **err)
 {
+    vmb_blocks_provider table;
     if (path == NULL || path[0] == '\0' || out == NULL || (write != 0 && write != 1)) {
         return vmbi_fail(err, VMB_E_ARG,
                          "vmb_blocks_open_file: path or out is missing, or write is not 0 or 1");
     }
-    return vmbi_blocks_file_new(path, write == 1, out, err);
+    vmb_code rc = vmbi_blocks_file_new(path, write == 1, &table, err);
+    if (rc == VMB_OK) {
+        table.struct_size = FIRST_SIZE;
+        memcpy(out, &table, FIRST_SIZE);
+    }
+    return rc;
 }
 
 vmb_code vmb_extent_sink_push(vmb_extent_sink *sink, int64_t offset_bytes, int64_t length_bytes,

@@ -282,6 +282,8 @@ static void settings_bad_refused(void **state)
         {"{\"password\":\"x\",\"uploads\":17}", VMB_E_ARG, "\"uploads\""},
         {"{\"password\":\"x\",\"compression\":\"zip\"}", VMB_E_ARG, "auto, off, max"},
         {"{\"password\":\"x\",\"chunkerPolynomial\":\"xyz\"}", VMB_E_ARG, "hex"},
+        {"{\"password\":\"x\",\"chunkerPolynomial\":\"3DA3358B4DC17_\"}", VMB_E_ARG, "hex"},
+        {"{\"password\":\"x\",\"chunkerPolynomial\":\"0\"}", VMB_E_ARG, "is 0"},
         {"{\"password\":\"x\",\"chunkerPolynomial\":\"11\"}", VMB_E_ARG, "irreducible"},
         {"{\"password\":\"x\",\"lockWait\":\"5\"}", VMB_E_ARG, "Go duration"},
         {"{\"password\":\"x\",\"lockWait\":5}", VMB_E_ARG, "Go duration"},
