@@ -196,6 +196,28 @@ static bool has(const vmbi_strs *sorted, const char *name)
     return false;
 }
 
+/* The cache may be behind: an object that was made anew meanwhile has no files yet. */
+static vmb_code drop_vanished(vmb_control *c, const char *name, const char *location,
+                              vmb_error **err)
+{
+    vmbi_json *tree = NULL;
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_object_get(c, VMBI_KIND_BACKUP, name, &tree, &why);
+    const char *phase = vmbi_json_path_str(tree, "status.phase");
+    if (rc == VMB_OK && (vmbi_streq(phase, "Completed") || vmbi_streq(phase, "PartiallyFailed")) &&
+        vmbi_streq(vmbi_json_path_str(tree, "spec.storageLocation"), location)) {
+        vmbi_control_log(c, VMB_LOG_INFO, "backup %s is no more in location %s", name, location);
+        rc = vmbi_object_remove(c, VMBI_KIND_BACKUP, name, &why);
+    }
+    vmbi_json_free(tree);
+    if (rc == VMB_E_NOT_FOUND) {
+        vmb_error_free(why);
+        return VMB_OK;
+    }
+    vmbi_error_move(err, &why);
+    return rc;
+}
+
 static vmb_code sync_location(vmb_control *c, const vmbi_located *l, vmb_error **err)
 {
     finished f = {.location = l->store.location->name};
@@ -211,9 +233,7 @@ static vmb_code sync_location(vmb_control *c, const vmbi_located *l, vmb_error *
     }
     for (size_t i = 0; i < f.names.n && rc == VMB_OK; i++) {
         if (!has(&stored, f.names.v[i])) {
-            vmbi_control_log(c, VMB_LOG_INFO, "backup %s is no more in location %s",
-                             f.names.v[i], f.location);
-            rc = vmbi_object_remove(c, VMBI_KIND_BACKUP, f.names.v[i], err);
+            rc = drop_vanished(c, f.names.v[i], f.location, err);
         }
     }
     vmbi_strs_free(&stored);
