@@ -89,6 +89,8 @@ json_t *repo_call(struct repo_session *s, repo_call_fn fn, json_t *options, cons
                   int *result);
 /* A string for options; NULL after a message when it is no UTF-8: repo_options_text() fails then. */
 json_t *repo_text(const char *what, const char *value);
+/* A string for output, with U+FFFD for bytes that are no UTF-8. */
+json_t *repo_lossy(const char *text);
 /* The text of options (owned), freed by the caller; NULL after a message. */
 char *repo_options_text(json_t *options);
 /* --name VALUE… as a list under key; nothing when not given. */

@@ -2,6 +2,7 @@
 /* What failures mean to a user: exit codes and remedies. */
 #include "repo_cli.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int exit_code(const vmb_error *err)
@@ -43,7 +44,7 @@ static const char *remedy(int code, const vmb_error *err)
     case VMB_E_TIMEOUT:
         return "check that the store's address is right and that it can be reached from here";
     case VMB_E_FULL:
-        return "make room, and run the command again: what is stored already is kept";
+        return "make room, and run the command again";
     case VMB_E_INTERNAL:
         return "this is a defect of the library: please report it with the command that you ran";
     default:
@@ -57,9 +58,15 @@ int repo_fail(const struct repo_session *s, const char *what, vmb_error *err)
     const char *hint = remedy(code, err);
 
     if (s->json) {
-        json_t *line = json_pack("{s:s,s:i,s:o}", "message_type", "exit_error", "code", code,
-                                 "message", json_sprintf("%s: %s", what, vmb_error_message(err)));
+        char *text = NULL;
+        json_t *line;
 
+        if (asprintf(&text, "%s: %s", what, vmb_error_message(err)) < 0) {
+            text = NULL;
+        }
+        line = json_pack("{s:s,s:i,s:o}", "message_type", "exit_error", "code", code, "message",
+                         repo_lossy(text ? text : "out of memory"));
+        free(text);
         fflush(stdout);
         json_dumpf(line, stderr, JSON_COMPACT);
         fputc('\n', stderr);

@@ -74,7 +74,7 @@ static void print_plain(FILE *out, const char *text)
 }
 
 /* The text with U+FFFD for bytes that are no UTF-8: names of files may be anything. */
-static json_t *lossy(const char *text)
+json_t *repo_lossy(const char *text)
 {
     json_t *value = json_string(text);
     char *copy = value ? NULL : malloc(3 * strlen(text) + 1);
@@ -108,8 +108,8 @@ static void print_warning(struct repo_progress *p, const vmb_event *event)
     if (p->json) {
         json_t *line =
             json_pack("{s:s,s:{s:o},s:s,s:o}", "message_type", "error", "error", "message",
-                      lossy(vmb_event_text(event)), "during", p->verb ? p->verb : "", "item",
-                      lossy(subject));
+                      repo_lossy(vmb_event_text(event)), "during", p->verb ? p->verb : "", "item",
+                      repo_lossy(subject));
 
         json_dumpf(line, stderr, JSON_COMPACT);
         json_decref(line);
