@@ -309,7 +309,7 @@ static bool describe(const vmb_ctx *ctx, const vmbi_store_location *l, bool vali
     char now[VMBI_RFC3339_SIZE] = "";
     const char *phase = "Unknown";
     if (validate) {
-        phase = vmbi_location_validate(ctx, l, &why) == VMB_OK ? "Available" : "Unavailable";
+        phase = vmbi_location_validate(ctx, l, NULL, &why) == VMB_OK ? "Available" : "Unavailable";
         vmbi_format_rfc3339(vmbi_unix_ns(), now);
     }
     const char *provider = vmbi_json_path_str(r, "spec.provider");

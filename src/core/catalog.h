@@ -28,9 +28,10 @@ vmb_code vmbi_catalog_read(vmb_catalog *cat, const char *backup, int32_t file, v
                            void *user, vmb_error **err);
 vmb_code vmbi_catalog_read_item(vmb_catalog *cat, const char *backup, const char *resource,
                                 const char *ns, const char *name, vmbi_buf *out, vmb_error **err);
-/* Velero's validity check: the store answers, and its top level holds known folders only. */
+/* Velero's validity check: the store answers, and its top level holds known folders only. cancel
+ * (NULL: nothing does) ends the wait for a store that does not. */
 vmb_code vmbi_location_validate(const vmb_ctx *ctx, const vmbi_store_location *location,
-                                vmb_error **err);
+                                const vmbi_cancel *cancel, vmb_error **err);
 
 /* The file of a DownloadRequest's target kind ("BackupLog" …); 0 when there is no such kind. */
 int32_t vmbi_catalog_file_of_kind(const char *kind);

@@ -29,13 +29,14 @@ static vmb_code note_top(void *user, const char *key, int64_t size, int64_t mtim
 }
 
 vmb_code vmbi_location_validate(const vmb_ctx *ctx, const vmbi_store_location *location,
-                                vmb_error **err)
+                                const vmbi_cancel *cancel, vmb_error **err)
 {
     vmbi_store store = {location, ctx->settings.resource_timeout_ns};
     vmbi_strs unknown = {0};
     struct vmb_key_sink sink = {note_top, &unknown};
     vmb_job job = {0};
-    job.limits = vmbi_limits_within(NULL, store.timeout_ns);
+    job.limits.cancel = cancel;
+    job.limits = vmbi_limits_within(&job.limits, store.timeout_ns);
     vmb_code rc = vmbi_store_list(&store, &job, "", "/", &sink, err);
     if (rc == VMB_OK && unknown.n > 0) {
         vmbi_buf names = VMBI_BUF_INIT(4096);

@@ -79,7 +79,7 @@ static vmb_code validate(vmb_control *c, const char *name, vmb_error **err)
     vmbi_located l = {0};
     vmb_code rc = vmbi_locate(c, name, &l, err);
     if (rc == VMB_OK) {
-        rc = vmbi_location_validate(l.ctx, l.store.location, err);
+        rc = vmbi_location_validate(l.ctx, l.store.location, c->stop, err);
     }
     vmbi_located_done(&l);
     return rc;

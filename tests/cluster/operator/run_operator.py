@@ -19,7 +19,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from operatorlib import DEPLOY, END, OPERATOR, Operator, main  # noqa: E402
+from operatorlib import DEPLOY, END, LOCATION, OPERATOR, Operator, main  # noqa: E402
 
 LONG = "--long" in sys.argv
 KILLS = 200 if LONG else 20
@@ -397,6 +397,21 @@ spec: {includeClusterResources: true}
             for s in idle:
                 s.close()
 
+    def silent_store_does_not_hold_up_the_end(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen(8)
+            self.rig.apply(LOCATION % dict(
+                self.rig.s3["minio"], name="silent", default="false", prefix="x",
+                secret="cloud-credentials-default",
+                endpoint="http://127.0.0.1:%d" % s.getsockname()[1]))
+            time.sleep(2)
+            code = self.stop()
+        assert code == 0, code
+        self.rig.kubectl("delete", "bsl", "silent", "-n", "velero")
+        self.start()
+        self.ready()
+
     def second_process_waits_for_the_lease(self):
         self.stop()
         self.start("--leader-elect", "--identity", "one")
@@ -573,6 +588,7 @@ spec: {backupName: %s}
              expired_backups_are_deleted, backups_wait_for_each_other,
              watch_survives_a_restart_of_the_api_server, watch_survives_a_forgotten_position,
              probes_are_answered_while_clients_dawdle,
+             silent_store_does_not_hold_up_the_end,
              sigterm_fails_the_running_backup_cleanly, second_process_waits_for_the_lease,
              lost_lease_ends_the_process, killed_operator_leaves_nothing_in_progress,
              thousand_backups_are_no_trouble, idle_memory_is_small,
