@@ -10,13 +10,39 @@
 #define POLL_NS (INT64_C(500) * VMBI_MS)
 
 /* Is this record one of the pod's, with content? */
+static bool names_pod(const vmbi_json *record, const char *ns, const char *pod)
+{
+    return vmbi_streq(vmbi_json_path_str(record, "spec.pod.namespace"), ns) &&
+           vmbi_streq(vmbi_json_path_str(record, "spec.pod.name"), pod);
+}
+
+static bool is_complete(const vmbi_json *record)
+{
+    return vmbi_streq(vmbi_json_path_str(record, "status.phase"), "Completed");
+}
+
+/* A volume of this pod with content: an empty one has no snapshot. */
 static bool is_of_pod(const vmbi_json *record, const char *ns, const char *pod)
 {
     const char *snapshot = vmbi_json_path_str(record, "status.snapshotID");
-    return vmbi_streq(vmbi_json_path_str(record, "spec.pod.namespace"), ns) &&
-           vmbi_streq(vmbi_json_path_str(record, "spec.pod.name"), pod) && snapshot != NULL &&
-           snapshot[0] != '\0' &&
-           vmbi_streq(vmbi_json_path_str(record, "status.phase"), "Completed");
+    return names_pod(record, ns, pod) && snapshot != NULL && snapshot[0] != '\0' &&
+           is_complete(record);
+}
+
+/* Volumes that the backup could not save come back empty: nobody is to learn that too late. */
+static void warn_of_lost(vmbi_restore *r, const vmbi_ritem *item)
+{
+    for (size_t i = 0; i < vmbi_json_len(r->pod_volumes); i++) {
+        const vmbi_json *record = vmbi_json_at(r->pod_volumes, i);
+        const char *volume = vmbi_json_path_str(record, "spec.volume");
+        const char *why = vmbi_json_path_str(record, "status.message");
+        if (names_pod(record, item->ns, item->name) && !is_complete(record)) {
+            vmbi_restore_warn(r, item->target, NULL,
+                              "volume %s of pod %s: the backup did not save its content%s%s",
+                              volume != NULL ? volume : "", item->name,
+                              why != NULL && why[0] != '\0' ? ": " : "", why != NULL ? why : "");
+        }
+    }
 }
 
 vmb_code vmbi_restore_note_volumes(vmbi_restore *r, const vmbi_ritem *item, vmb_error **err)
@@ -26,6 +52,7 @@ vmb_code vmbi_restore_note_volumes(vmbi_restore *r, const vmbi_ritem *item, vmb_
         !vmbi_restore_wants_resource(r->filter, "persistentvolumes")) {
         return VMB_OK;
     }
+    warn_of_lost(r, item);
     for (size_t i = 0; i < vmbi_json_len(r->pod_volumes) && !found; i++) {
         found = is_of_pod(vmbi_json_at(r->pod_volumes, i), item->ns, item->name);
     }

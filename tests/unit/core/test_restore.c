@@ -725,16 +725,19 @@ static void pod_volumes_are_filled_when_mounted(void **state)
         "[{\"spec\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"web\"},\"volume\":\"d\","
         "\"uploaderType\":\"restic\"},\"status\":{\"phase\":\"Completed\",\"snapshotID\":"
         "\"abc\"}},{\"spec\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"web\"},\"volume\":"
-        "\"d\"},\"status\":{\"phase\":\"Failed\"}}]";
+        "\"d\"},\"status\":{\"phase\":\"Failed\",\"message\":\"the node is gone\"}}]";
     vmbi_buf gz = VMBI_BUF_INIT(65536);
     SHOP(f);
     assert_int_equal(vmbi_gzip_buf(records, sizeof(records) - 1, &gz, NULL), VMB_OK);
     write_file(f, "b1-podvolumebackups.json.gz", gz.data, gz.len);
     vmbi_buf_free(&gz);
-    vmbi_json_free(
-        restore(f, "{\"backupName\":\"b1\",\"namespaceMapping\":{\"shop\":\"new\"}}", "Completed"));
+    vmbi_json *report =
+        restore(f, "{\"backupName\":\"b1\",\"namespaceMapping\":{\"shop\":\"new\"}}", "Completed");
     assert_int_equal(f->fills, 2);
     assert_string_equal(f->hooks, "new/web/d=abc");
+    /* what the backup could not save is told */
+    assert_int_equal(vmbi_json_int(vmbi_json_path(report, "restore.status.warnings"), 0), 1);
+    vmbi_json_free(report);
 }
 
 static void storage_classes_are_changed(void **state)
