@@ -524,13 +524,14 @@ spec: {backupName: %s}
     def thousand_backups_are_no_trouble(self):
         doc = json.loads(self.file("first", "velero-backup.json"))
         begin = time.monotonic()
+        before = self.metric("velero_backup_total") or 0
         for i in range(MANY):
             doc["metadata"]["name"] = "many-%04d" % i
             self.s3.put("velero/backups/many-%04d/velero-backup.json" % i,
                         json.dumps(doc).encode())
         print("     %d stored in %.1f s" % (MANY, time.monotonic() - begin))
         begin = time.monotonic()
-        self.rig.wait(lambda: (self.metric("velero_backup_total") or 0) >= MANY, 240,
+        self.rig.wait(lambda: (self.metric("velero_backup_total") or 0) >= before + MANY, 240,
                       "sync of %d backups" % MANY)
         print("     synced in %.1f s" % (time.monotonic() - begin))
         out = self.rig.velero("backup", "get", timeout=60)
