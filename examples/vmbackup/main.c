@@ -2,6 +2,7 @@
 /* vmbackup: backs up virtual machines on Kubernetes from the command line. */
 #include "cli.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 
@@ -179,6 +180,8 @@ int main(int argc, char **argv)
         return cli_version(NULL);
     }
     if (!strcmp(argv[1], "repo")) {
+        /* buffers of this size come and go: glibc would learn to keep them on its heaps */
+        mallopt(M_MMAP_THRESHOLD, 256 * 1024);
         result = cli_repo(argc - 1, argv + 1);
         if (fflush(stdout) != 0 && result == CLI_OK) {
             cli_error("standard output: the write failed");
