@@ -43,7 +43,7 @@ class Suite:
         self.build = build  # for counter meson: the build folder
         self.needs = needs  # programs without which the suite is skipped
         self.after = after  # the suite without whose success this one cannot run
-        self.waits = waits  # mostly waits for servers: runs beside another one of the kind
+        self.waits = waits  # mostly waits for servers: runs beside two others of the kind
         self.velero = velero  # starts a Velero server
 
 
@@ -268,6 +268,14 @@ def needs_of(script):
         return ("go",) if re.search(r"\b(rig|kubelib)\b", f.read()) else ()
 
 
+def starts_velero(script):
+    """Does the script start Velero's server, of which there can be one at a time?"""
+    with open(os.path.join(ROOT, script), encoding="utf-8") as f:
+        text = f.read()
+    parts = re.search(r"\b(?:PARTS|parts) ?= ?[\[(][^\])]*\"velero\"", text)
+    return parts is not None or "run_velero" in script
+
+
 def quick_plan(checker):
     gcc = checker.folder("gcc")
     yield Suite("build: gcc", setup(gcc, "-Dwerror=true", "--buildtype=debug",
@@ -318,7 +326,7 @@ def rig_plan(checker):
         for script in scripts(folder, "run"):
             yield Suite(script[len("tests/"):], [["python3", script]], 600, "line", env,
                         needs=needs_of(script), waits=True,
-                        velero=folder == "interop" and bool(needs_of(script)))
+                        velero=starts_velero(script))
 
 
 def full_plan(checker):
@@ -356,7 +364,7 @@ def main():
         os.environ["VMB_INTEROP_TABLE"] = tables
     plan = quick_plan(checker) if args.quick else full_plan(checker)
     for waits, suites in itertools.groupby(plan, key=lambda suite: suite.waits):
-        with concurrent.futures.ThreadPoolExecutor(2 if waits else 1) as pool:
+        with concurrent.futures.ThreadPoolExecutor(3 if waits else 1) as pool:
             try:
                 list(pool.map(checker.run, suites))
             except KeyboardInterrupt:
