@@ -129,7 +129,7 @@ class Bench:
 def both_ways(b, ours, theirs, store):
     """ours was to be made by us, theirs by restic."""
     def cell(writer, reader, subject):
-        row("repositories", "%s: %s" % (store, subject), "%s, read by %s" % (writer, reader))
+        row("commands", "%s: %s" % (store, subject), "%s, read by %s" % (writer, reader))
 
     b.ours(ours, "init")
     b.restic(theirs, "init")
@@ -203,7 +203,7 @@ def test_version_1(b):
     want('"version": 1' in b.restic(repo, "cat", "config").stdout, "version")
     b.ours(repo, "backup", b.source)
     b.restic(repo, "check", "--read-data")
-    row("repositories", "folder: version 1", "vmbackup, read by restic")
+    row("commands", "folder: version 1", "vmbackup, read by restic")
 
 
 def test_compression_and_packs(b):
@@ -214,7 +214,7 @@ def test_compression_and_packs(b):
         small = v["data_added_packed"] < v["data_added"] - 500000
         want(small == (mode != "off"), "compression %s: %s" % (mode, v))
         b.restic(repo, "check", "--read-data")
-        row("repositories", "folder: compression " + mode, "vmbackup, read by restic")
+        row("commands", "folder: compression " + mode, "vmbackup, read by restic")
 
 
 # ---- disks ----
@@ -235,12 +235,12 @@ def test_disk_file(b):
     b.restic(repo, "restore", "latest", "--target", at)
     want(filecmp.cmp(disk, at + disk, shallow=False), "restic's restore differs")
     b.restic(repo, "check", "--read-data")
-    row("repositories", "folder: disk", "vmbackup, read by restic")
+    row("commands", "folder: disk", "vmbackup, read by restic")
     # and what restic has cut in its own way
     b.restic(repo, "backup", disk)
     b.ours(repo, "restore", "latest:" + disk, "--disk", out + "2")
     want(filecmp.cmp(disk, out + "2", shallow=False), "restic's disk, restored by us, differs")
-    row("repositories", "folder: disk", "restic, read by vmbackup")
+    row("commands", "folder: disk", "restic, read by vmbackup")
 
 
 def test_disk_device(b):
@@ -310,7 +310,7 @@ def test_forget_policy(b):
     b.ours(repo, "prune", "--max-unused", "0")
     b.restic(repo, "check", "--read-data")
     want(len(b.json(repo, "snapshots", "--host", "h0")) == 1, "by host")
-    row("repositories", "folder: policy of forget", "both agree")
+    row("commands", "folder: policy of forget", "both agree")
 
 
 def test_find_and_stats(b):
@@ -326,7 +326,7 @@ def test_find_and_stats(b):
     raw = json.loads(b.restic(repo, "stats", "--mode", "raw-data", "--json").stdout)
     want(b.json(repo, "stats", "--mode", "raw-data")["total_blob_count"] == raw["total_blob_count"],
          str(raw))
-    row("repositories", "folder: find, stats", "both agree")
+    row("commands", "folder: find, stats", "both agree")
 
 
 def test_copy_between(b):
@@ -342,7 +342,7 @@ def test_copy_between(b):
     added = b.json(target, "backup", b.source, "--force", password="other")
     want(added["data_blobs"] == 0, "the chunker is another one: %s" % added)
     b.restic(target, "check", "--read-data", password="other")
-    row("repositories", "folder: copy", "restic to vmbackup, read by restic")
+    row("commands", "folder: copy", "both agree")
 
 
 def test_keys(b):
@@ -366,7 +366,7 @@ def test_keys(b):
     b.ours(repo, "key", "passwd", "--new-password-file", new + "3", password="second")
     b.ours(repo, "snapshots", "-p", new + "3", password=None)
     b.restic(repo, "-p", new + "3", "snapshots", password=None)
-    row("repositories", "folder: keys", "vmbackup, read by restic")
+    row("commands", "folder: keys", "vmbackup, read by restic")
 
 
 def test_locks(b):
@@ -394,7 +394,7 @@ def test_locks(b):
     want("removed 1" in b.ours(repo, "unlock").stdout, "the dead one's lock")
     b.ours(repo, "prune")
     want(not locks(repo), "a lock is left")
-    row("repositories", "folder: locks", "each respects the other's")
+    row("commands", "folder: locks", "both agree")
 
 
 def test_no_lock_reads_only(b):
