@@ -438,6 +438,20 @@ bool vmbi_json_append_str(vmbi_json *arr, const char *s)
     return json_array_append_new(arr, json_string(s)) == 0;
 }
 
+vmbi_json *vmbi_json_strings(const char *const *v, size_t n)
+{
+    vmbi_json *list = vmbi_json_array();
+    bool ok = list != NULL;
+    for (size_t i = 0; i < n && ok; i++) {
+        ok = vmbi_json_append_str(list, v[i]);
+    }
+    if (!ok) {
+        vmbi_json_free(list);
+        list = NULL;
+    }
+    return list;
+}
+
 void vmbi_json_del(vmbi_json *obj, const char *key)
 {
     (void)json_object_del(obj, key); /* an absent key is as good as a deleted one */

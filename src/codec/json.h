@@ -84,6 +84,8 @@ bool vmbi_json_set_int(vmbi_json *obj, const char *key, int64_t i);
 bool vmbi_json_set_bool(vmbi_json *obj, const char *key, bool b);
 bool vmbi_json_append(vmbi_json *arr, vmbi_json *v);
 bool vmbi_json_append_str(vmbi_json *arr, const char *s);
+/* A new array of strings; NULL without memory, or when one is no UTF-8. */
+vmbi_json *vmbi_json_strings(const char *const *v, size_t n);
 void vmbi_json_del(vmbi_json *obj, const char *key);
 /* Overwrites the bytes of a string that was a secret; anything else is left as it is. */
 void vmbi_json_wipe(vmbi_json *v);

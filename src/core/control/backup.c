@@ -59,20 +59,6 @@ static vmbi_json *started_patch(const backup_turn *b)
     return patch;
 }
 
-static vmbi_json *progress_patch(int64_t done, int64_t total)
-{
-    vmbi_json *patch = vmbi_json_object();
-    vmbi_json *progress =
-        vmbi_json_ensure_object(vmbi_json_ensure_object(patch, "status"), "progress");
-    bool ok = progress != NULL && vmbi_json_set_int(progress, "itemsBackedUp", done) &&
-              vmbi_json_set_int(progress, "totalItems", total >= done ? total : done);
-    if (!ok) {
-        vmbi_json_free(patch);
-        patch = NULL;
-    }
-    return patch;
-}
-
 /* A patch that is lost here is made up for by a later one. */
 static void on_event(void *user, const vmb_event *e)
 {
@@ -86,7 +72,7 @@ static void on_event(void *user, const vmb_event *e)
         patch = vmbi_phase_patch(e->text);
     } else if (e->kind == VMB_EVENT_PROGRESS && now - b->told_mono_ns >= PROGRESS_NS) {
         b->told_mono_ns = now;
-        patch = progress_patch(e->done, e->total);
+        patch = vmbi_progress_patch("itemsBackedUp", e->done, e->total);
     }
     if (patch != NULL) {
         (void)vmbi_object_patch(b->c, VMBI_KIND_BACKUP, b->name, patch, VMBI_NORMAL, NULL);

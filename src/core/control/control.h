@@ -193,6 +193,8 @@ vmb_code vmbi_object_create(vmb_control *c, const char *group, const char *versi
 vmb_code vmbi_object_remove(vmb_control *c, vmbi_kind_id kind, const char *name, vmb_error **err);
 /* {"status":{"phase":phase}} and the like; NULL without memory. */
 vmbi_json *vmbi_phase_patch(const char *phase);
+/* {"status":{"progress":{done_key:done,"totalItems":total, at least done}}}; NULL without memory. */
+vmbi_json *vmbi_progress_patch(const char *done_key, int64_t done, int64_t total);
 /* Adds the resource version of `object` to a patch, so that it holds for this version only. */
 bool vmbi_patch_only_if(vmbi_json *patch, const vmbi_json *object);
 /* A v1 Event about an object; problems are ignored: events are a courtesy. */

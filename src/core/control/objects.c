@@ -105,6 +105,19 @@ vmbi_json *vmbi_phase_patch(const char *phase)
     return patch;
 }
 
+vmbi_json *vmbi_progress_patch(const char *done_key, int64_t done, int64_t total)
+{
+    vmbi_json *patch = vmbi_json_object();
+    vmbi_json *progress =
+        vmbi_json_ensure_object(vmbi_json_ensure_object(patch, "status"), "progress");
+    if (progress == NULL || !vmbi_json_set_int(progress, done_key, done) ||
+        !vmbi_json_set_int(progress, "totalItems", total >= done ? total : done)) {
+        vmbi_json_free(patch);
+        patch = NULL;
+    }
+    return patch;
+}
+
 bool vmbi_patch_only_if(vmbi_json *patch, const vmbi_json *object)
 {
     vmbi_json *meta = vmbi_json_ensure_object(patch, "metadata");

@@ -174,19 +174,6 @@ static vmbi_json *started_patch(const restore_turn *r)
     return patch;
 }
 
-static vmbi_json *progress_patch(int64_t done, int64_t total)
-{
-    vmbi_json *patch = vmbi_json_object();
-    vmbi_json *progress =
-        vmbi_json_ensure_object(vmbi_json_ensure_object(patch, "status"), "progress");
-    if (progress == NULL || !vmbi_json_set_int(progress, "itemsRestored", done) ||
-        !vmbi_json_set_int(progress, "totalItems", total >= done ? total : done)) {
-        vmbi_json_free(patch);
-        patch = NULL;
-    }
-    return patch;
-}
-
 static void on_event(void *user, const vmb_event *e)
 {
     restore_turn *r = user;
@@ -196,7 +183,7 @@ static void on_event(void *user, const vmb_event *e)
         patch = vmbi_phase_patch(e->text);
     } else if (e->kind == VMB_EVENT_PROGRESS && now - r->told_mono_ns >= PROGRESS_NS) {
         r->told_mono_ns = now;
-        patch = progress_patch(e->done, e->total);
+        patch = vmbi_progress_patch("itemsRestored", e->done, e->total);
     }
     if (patch != NULL) { /* a lost one is made up for by a later one */
         (void)vmbi_object_patch(r->c, VMBI_KIND_RESTORE, r->name, patch, VMBI_NORMAL, NULL);

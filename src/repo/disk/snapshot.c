@@ -146,20 +146,6 @@ static vmb_code save_trees(vmbi_repo *r, const char *folder, vmbi_node *node, vm
 
 /* ---- the snapshot ------------------------------------------------------------------------------ */
 
-static vmbi_json *string_list(const char *const *v, size_t n)
-{
-    vmbi_json *list = vmbi_json_array();
-    bool ok = list != NULL;
-    for (size_t i = 0; i < n && ok; i++) {
-        ok = vmbi_json_append_str(list, v[i]);
-    }
-    if (!ok) {
-        vmbi_json_free(list);
-        list = NULL;
-    }
-    return list;
-}
-
 static vmbi_json *snapshot_json(const vmbi_disk_save_options *o, const char *path,
                                 const vmbi_repo_id *tree, const char *parent_id,
                                 const vmbi_disk_mark *mark)
@@ -178,12 +164,12 @@ static vmbi_json *snapshot_json(const vmbi_disk_save_options *o, const char *pat
     bool ok = snap != NULL && vmbi_json_set_str(snap, "time", when);
     ok = ok && (parent_id[0] == '\0' || vmbi_json_set_str(snap, "parent", parent_id));
     ok = ok && vmbi_json_set_str(snap, "tree", hex);
-    ok = ok && vmbi_json_set(snap, "paths", string_list(paths, 1));
+    ok = ok && vmbi_json_set(snap, "paths", vmbi_json_strings(paths, 1));
     ok = ok && vmbi_json_set_str(snap, "hostname", o->hostname != NULL ? o->hostname : host);
     ok = ok && (o->username == NULL || vmbi_json_set_str(snap, "username", o->username));
     ok = ok && (getuid() == 0 || vmbi_json_set_int(snap, "uid", getuid()));
     ok = ok && (getgid() == 0 || vmbi_json_set_int(snap, "gid", getgid()));
-    ok = ok && (o->n_tags == 0 || vmbi_json_set(snap, "tags", string_list(o->tags, o->n_tags)));
+    ok = ok && (o->n_tags == 0 || vmbi_json_set(snap, "tags", vmbi_json_strings(o->tags, o->n_tags)));
     ok = ok && vmbi_json_set(snap, member, mark_json(mark));
     if (!ok) {
         vmbi_json_free(snap);

@@ -68,20 +68,6 @@ static void format_time(int64_t unix_ns, char *out, size_t size)
     }
 }
 
-static vmbi_json *string_list(const char *const *v, size_t n)
-{
-    vmbi_json *list = vmbi_json_array();
-    bool ok = list != NULL;
-    for (size_t i = 0; i < n && ok; i++) {
-        ok = vmbi_json_append_str(list, v[i]);
-    }
-    if (!ok) {
-        vmbi_json_free(list);
-        list = NULL;
-    }
-    return list;
-}
-
 /* What restic keeps in snapshots since 0.17. */
 static vmbi_json *summary(const vmbi_saver *s)
 {
@@ -131,14 +117,14 @@ static vmb_code save_snapshot(vmbi_saver *s, const vmbi_repo_id *tree, const cha
     bool ok = snap != NULL && vmbi_json_set_str(snap, "time", when);
     ok = ok && (parent_id[0] == '\0' || vmbi_json_set_str(snap, "parent", parent_id));
     ok = ok && vmbi_json_set_str(snap, "tree", hex);
-    ok = ok && vmbi_json_set(snap, "paths", string_list(o->paths, o->n_paths));
+    ok = ok && vmbi_json_set(snap, "paths", vmbi_json_strings(o->paths, o->n_paths));
     ok = ok && vmbi_json_set_str(snap, "hostname", o->hostname != NULL ? o->hostname : host);
     ok = ok && (o->username == NULL || vmbi_json_set_str(snap, "username", o->username));
     ok = ok && (getuid() == 0 || vmbi_json_set_int(snap, "uid", getuid()));
     ok = ok && (getgid() == 0 || vmbi_json_set_int(snap, "gid", getgid()));
     ok = ok && (o->n_excludes == 0 ||
-                vmbi_json_set(snap, "excludes", string_list(o->excludes, o->n_excludes)));
-    ok = ok && (o->n_tags == 0 || vmbi_json_set(snap, "tags", string_list(o->tags, o->n_tags)));
+                vmbi_json_set(snap, "excludes", vmbi_json_strings(o->excludes, o->n_excludes)));
+    ok = ok && (o->n_tags == 0 || vmbi_json_set(snap, "tags", vmbi_json_strings(o->tags, o->n_tags)));
     ok = ok && (o->program_version == NULL ||
                 vmbi_json_set_str(snap, "program_version", o->program_version));
     ok = ok && (o->program_version == NULL || vmbi_json_set(snap, "summary", summary(s)));
