@@ -343,15 +343,19 @@ vmb_code vmbi_restic_lock(vmbi_repo *base, vmbi_repo_lock_kind kind, int64_t wai
     }
     for (attempt = 0;; attempt++) {
         const int64_t pause = pause_ns(attempt);
+        int64_t left = 0;
         vmb_error *why = NULL;
 
         code = try_lock(r, kind, &id, &why);
-        if (code != VMB_E_CONFLICT || vmbi_mono_ns() - start + pause > wait_ns) {
+        left = wait_ns - (vmbi_mono_ns() - start);
+        if (code != VMB_E_CONFLICT || left <= 0) {
             vmbi_error_move(err, &why);
             break;
         }
         vmb_error_free(why);
-        code = vmbi_limits_sleep(&r->storage.job->limits, pause, err, "wait for a lock");
+        /* the last pause is cut short, so that the last try is at the end of the wait */
+        code = vmbi_limits_sleep(&r->storage.job->limits, pause < left ? pause : left, err,
+                                 "wait for a lock");
         if (code != VMB_OK) {
             return code;
         }

@@ -113,6 +113,13 @@ class Bench:
                     want(filecmp.cmp(a, b, shallow=False), b + " differs")
                     want(os.stat(a).st_mtime_ns == os.stat(b).st_mtime_ns, "time of " + b)
 
+    def source_tree(self, repo, tree):
+        """The tree of the source in the tree of a snapshot."""
+        for name in self.source.strip("/").split("/"):
+            nodes = json.loads(self.restic(repo, "cat", "blob", tree).stdout)["nodes"]
+            tree = next(n for n in nodes if n["name"] == name)["subtree"]
+        return tree
+
     def disk(self, name, size=24 << 20):
         path = os.path.join(self.folder, name)
         rng = random.Random(5)
@@ -146,6 +153,8 @@ def both_ways(b, ours, theirs, store):
              [{k: s.get(k) for k in known}
               for s in json.loads(b.restic(repo, "snapshots", "--json").stdout)], "snapshots differ")
         trees = {s["tree"] for s in listed}
+        if len(trees) != 1:  # the trees above the source hold times of folders that others write to
+            trees = {b.source_tree(repo, tree) for tree in trees}
         want(len(trees) == 1, "two trees of one source: %s" % trees)
         other = next(s["id"] for s in listed if s["tags"] == ["theirs"])
         for writer, snapshot in (("vmbackup", mine), ("restic", other)):
@@ -386,7 +395,7 @@ def test_locks(b):
         want("unlock" in done.stderr and str(holder.pid) in done.stderr, done.stderr)
         start = time.monotonic()
         b.ours(repo, "prune", "--retry-lock", "2s", code=11)
-        want(1 < time.monotonic() - start < 20, "it did not wait")
+        want(time.monotonic() - start >= 2, "it did not wait")
         want("removed 0" in b.ours(repo, "unlock").stdout, "a live lock was removed")
     finally:
         holder.kill()

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/job.h"
 #include "codec/digest.h"
@@ -554,6 +555,20 @@ static void locks_exclude_each_other(void **state)
     assert_int_equal(count("p/locks/"), 0);
 }
 
+/* The pauses between tries grow and are random: the last one must not end the wait early. */
+static void lock_in_the_way_is_waited_for_to_the_end(void **state)
+{
+    vmbi_repo *a = make(), *b = reopen();
+    const int64_t start = vmbi_mono_ns();
+
+    (void)state;
+    assert_int_equal(vmbi_repo_lock(a, VMBI_REPO_SHARED, 0, NULL), VMB_OK);
+    assert_int_equal(vmbi_repo_lock(b, VMBI_REPO_EXCLUSIVE, 300 * VMBI_MS, NULL), VMB_E_CONFLICT);
+    assert_true(vmbi_mono_ns() - start >= 300 * VMBI_MS);
+    vmbi_repo_close(a);
+    vmbi_repo_close(b);
+}
+
 static vmb_code count_good(void *user, size_t i, const void *data, size_t len, vmb_error *why,
                            vmb_error **err)
 {
@@ -696,6 +711,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failed_index_file_leaves_no_snapshot, setup, teardown),
         cmocka_unit_test_setup_teardown(vanished_lock_stops_the_writer, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_exclude_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(lock_in_the_way_is_waited_for_to_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(run_of_blobs_is_read_and_damage_told, setup, teardown),
         cmocka_unit_test_setup_teardown(options_out_of_range_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(failing_allocations_are_survived, setup, teardown),
