@@ -124,11 +124,20 @@ static vmb_code one_request(struct get *g, const char *key, const vmbi_limits *l
     if (g->ranged) {
         headers[q.n_headers++] = (vmbi_http_header){"range", range};
     }
-    if (g->etag[0] != '\0') {
+    if (g->etag[0] != '\0' && !strchr(g->etag, '"')) { /* not a weak one, which never matches */
         (void)snprintf(if_match, sizeof(if_match), "\"%s\"", g->etag);
         headers[q.n_headers++] = (vmbi_http_header){"if-match", if_match};
     }
     return vmbi_s3_perform(g->s, &q, limits, r, err);
+}
+
+/* A server may give less of a range than was asked for. */
+static vmb_code check_whole(const struct get *g, vmb_error **err)
+{
+    return g->end < 0 || g->at >= g->end
+               ? VMB_OK
+               : vmbi_fail_retryable(err, VMB_E_NET, "%s: the answer ended %lld bytes early",
+                                     g->what, (long long)(g->end - g->at));
 }
 
 /* 416: the range starts at or behind the end. Reading nothing from the very end is fine. */
@@ -171,6 +180,9 @@ static vmb_code read_all(struct get *g, const char *key, bool to_end, const vmbi
             code = vmbi_s3_fail(g->s, g->what, &r, &e);
         } else if (code == VMB_OK && !g->checked) {
             code = check_headers(g, &r, &e); /* an empty body: the callback never ran */
+        }
+        if (code == VMB_OK && status / 100 == 2) {
+            code = check_whole(g, &e);
         }
         vmbi_http_response_free(&r);
         again = code != VMB_OK && g->progress && is_broken(g, code, e);

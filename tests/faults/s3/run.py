@@ -283,6 +283,32 @@ def get_of_an_object_that_changes_meanwhile_is_a_conflict(c):
     c.expect("VMB_E_CONFLICT", "get", "cut/changes", message="changed while it was read")
 
 
+def shortened(n):
+    """A ranged answer that holds the first n bytes of the range, as a server may give it."""
+    def change(status, headers, data):
+        if status != 206 or len(data) <= n:
+            return status, headers, data
+        ranged = dict(headers)["Content-Range"]
+        first, total = re.match(r"bytes (\d+)-\d+/(\d+)", ranged).groups()
+        headers = [(k, v) for k, v in headers if k != "Content-Range"]
+        headers.append(("Content-Range", "bytes %s-%d/%s" % (first, int(first) + n - 1, total)))
+        return status, headers, data[:n]
+    return change
+
+
+@case
+def get_range_answered_in_parts_is_whole(c):
+    c.ok("put", "cut/range", 3 * MIB)
+
+    def fault(r):
+        if r.method == "GET":
+            return {"cut_answer": MIB} if r.seen == 1 else {"change": shortened(MIB // 2)}
+        return None
+    c.proxy.fault = fault
+    r = c.ok("get", "cut/range")
+    assert r["seen"] == 3 * MIB, r
+
+
 @case
 def put_small_cut_in_the_body_is_repeated(c):
     c.proxy.fault = lambda r: {"cut_request": 1000} if r.seen <= 2 and r.method == "PUT" else None
