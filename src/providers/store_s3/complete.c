@@ -139,15 +139,17 @@ static bool retry_error_in_success(void *user, const vmbi_http_response *r, int 
            strcmp(root, "Error") == 0;
 }
 
-/* Looks whether the object at the key is the one that was sent. */
-static vmb_code verify(vmbi_s3 *s, const vmbi_s3_completion *c, const char *etag,
+/* Looks whether the object at the key is the one that was sent. strict: its ETag must prove it. */
+static vmb_code verify(vmbi_s3 *s, const vmbi_s3_completion *c, const char *etag, bool strict,
                        const vmbi_limits *limits, bool *ours, vmb_error **err)
 {
     vmbi_s3_info info;
     vmb_code code = vmbi_s3_stat(s, c->key, limits, &info, err);
 
     if (code == VMB_OK) {
-        *ours = info.size_bytes == c->total && !vmbi_s3_etag_differs(s, NULL, info.etag, etag);
+        *ours = info.size_bytes == c->total &&
+                (strict ? vmbi_strcaseeq(info.etag, etag)
+                        : !vmbi_s3_etag_differs(s, NULL, info.etag, etag));
     }
     return code;
 }
@@ -193,7 +195,7 @@ static vmb_code judge_success(vmbi_s3 *s, const vmbi_s3_completion *c, const vmb
         return VMB_OK;
     }
     /* RGW leaves the ETag empty; anything else here is a surprise worth a second look. */
-    code = verify(s, c, expected, limits, &ours, err);
+    code = verify(s, c, expected, false, limits, &ours, err);
     if (code == VMB_OK && !ours) {
         code = not_ours(s, c, limits, err);
     }
@@ -203,13 +205,14 @@ static vmb_code judge_success(vmbi_s3 *s, const vmbi_s3_completion *c, const vmb
 static vmb_code judge_failure(vmbi_s3 *s, const vmbi_s3_completion *c, const vmbi_http_response *r,
                               const char *expected, const vmbi_limits *limits, vmb_error **err)
 {
+    const bool taken = c->if_absent && r->status == 412;
     bool ours = false;
 
-    if (r->status == 404 && r->tries > 1 && verify(s, c, expected, limits, &ours, NULL) == VMB_OK &&
-        ours) {
+    if ((r->status == 404 || taken) && r->tries > 1 &&
+        verify(s, c, expected, taken, limits, &ours, NULL) == VMB_OK && ours) {
         return VMB_OK; /* an earlier try did it, only its answer was lost */
     }
-    if (c->if_absent && r->status == 412) {
+    if (taken) {
         return vmbi_fail(err, VMB_E_EXISTS, "%s: exists already", c->what);
     }
     return vmbi_s3_fail(s, c->what, r, err);

@@ -351,6 +351,17 @@ def complete_whose_answer_is_lost_succeeds(c):
 
 
 @case
+def complete_if_absent_whose_answer_is_lost_is_not_taken_for_another(c):
+    c.proxy.fault = lambda r: {"lose_answer": (r.method == "POST" and "uploads" not in r.path and
+                                               r.seen == 1)}
+    c.ok("put-new", "cut/new", 20 * MIB)
+    c.whole("cut/new", 20 * MIB)
+    c.proxy.fault = lambda r: None
+    c.expect("VMB_E_EXISTS", "put-new", "cut/new", 20 * MIB)
+    c.no_uploads()
+
+
+@case
 def list_cut_in_the_answer_is_repeated(c):
     for i in range(30):
         c.direct.put("cutlist/%02d" % i, b"x")
