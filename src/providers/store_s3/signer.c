@@ -230,14 +230,18 @@ bool vmbi_s3_signer_renew(vmbi_s3 *s, const char *refused_access_key, const vmbi
 {
     const vmbi_s3_config *c = &s->config;
     vmbi_s3_credentials fresh;
+    char region[VMBI_S3_REGION_MAX];
     bool changed = false;
 
     memset(&fresh, 0, sizeof(fresh));
+    (void)pthread_mutex_lock(&s->lock);
+    memcpy(region, s->region, sizeof(region));
+    (void)pthread_mutex_unlock(&s->lock);
     if (vmbi_s3_credentials_load(c->credentials, c->credentials_file, c->profile, &fresh, NULL) !=
         VMB_OK) {
         return false;
     }
-    if (needs_exchange(&fresh) && exchange(s, s->region, limits, &fresh, NULL) != VMB_OK) {
+    if (needs_exchange(&fresh) && exchange(s, region, limits, &fresh, NULL) != VMB_OK) {
         vmbi_s3_credentials_free(&fresh);
         return false;
     }
