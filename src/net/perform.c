@@ -105,7 +105,8 @@ static size_t on_read(char *buf, size_t size, size_t n, void *user)
     return len;
 }
 
-/* curl rewinds when it finds a pooled connection dead after it began to send. */
+/* curl rewinds when it finds a pooled connection dead after it began to send. What must not be sent
+ * twice then fails: nobody knows whether the server has done it. */
 static int on_seek(void *user, curl_off_t offset, int origin)
 {
     struct call *c = user;
@@ -114,6 +115,9 @@ static int on_seek(void *user, curl_off_t offset, int origin)
         return CURL_SEEKFUNC_FAIL;
     }
     if (c->sent > 0 && offset == 0) {
+        if (c->request->no_retry) {
+            return CURL_SEEKFUNC_FAIL;
+        }
         c->response->tries++; /* the server may have seen, and done, the first sending */
     }
     c->sent = (size_t)offset;

@@ -189,6 +189,24 @@ static void no_retry_tries_once(void **state)
     vmbi_http_response_free(&r);
 }
 
+/* curl would send it again by itself when a pooled connection turns out dead. */
+static void no_retry_is_not_sent_again_on_another_connection(void **state)
+{
+    struct fixture *f = *state;
+    vmbi_http_request hello = {.method = "GET"};
+    vmbi_http_request q = {.method = "POST", .body = "x", .body_len = 1, .no_retry = true};
+    vmbi_http_response r;
+
+    vmbi_http_response_init(&r, 1024);
+    assert_int_equal(perform(f, &hello, "/hello", NULL, &r, NULL), VMB_OK);
+    assert_int_equal(perform(f, &q, "/drop-once", NULL, &r, NULL), VMB_E_NET);
+    assert_int_equal(test_server_requests(f->server), 2);
+    assert_int_equal(test_server_connections(f->server), 1);
+    q.no_retry = false;
+    assert_int_equal(perform(f, &q, "/drop-once", NULL, &r, NULL), VMB_OK);
+    vmbi_http_response_free(&r);
+}
+
 static void other_status_is_not_retried(void **state)
 {
     struct fixture *f = *state;
@@ -640,6 +658,7 @@ int main(void)
         TEST(transient_status_is_retried_until_it_passes),
         TEST(transient_status_after_last_try_is_returned),
         TEST(no_retry_tries_once),
+        TEST(no_retry_is_not_sent_again_on_another_connection),
         TEST(other_status_is_not_retried),
         TEST(retry_after_is_waited_for),
         TEST(retry_after_past_the_deadline_returns_the_answer_at_once),
