@@ -148,16 +148,19 @@ vmb_code vmbi_store_remove(const vmbi_store *s, vmb_job *job, const char *path, 
 
 struct strip {
     vmb_key_sink *out;
-    size_t prefix_len;
+    const char *asked; /* what every key must begin with: those listed may be removed */
+    size_t prefix_len; /* of the location's part of it */
 };
 
 static vmb_code strip_prefix(void *user, const char *key, int64_t size, int64_t mtime,
                              int32_t is_prefix, vmb_error **err)
 {
     struct strip *s = user;
-    size_t len = strlen(key);
-    return s->out->push(s->out->user, len >= s->prefix_len ? key + s->prefix_len : key, size,
-                        mtime, is_prefix, err);
+    if (strncmp(key, s->asked, strlen(s->asked)) != 0) {
+        return vmbi_fail(err, VMB_E_PROVIDER, "the store listed \"%.200s\", which does not begin "
+                         "with \"%.200s\"", key, s->asked);
+    }
+    return s->out->push(s->out->user, key + s->prefix_len, size, mtime, is_prefix, err);
 }
 
 vmb_code vmbi_store_list(const vmbi_store *s, vmb_job *job, const char *path,
@@ -165,7 +168,7 @@ vmb_code vmbi_store_list(const vmbi_store *s, vmb_job *job, const char *path,
 {
     vmbi_buf key = VMBI_BUF_INIT(MAX_KEY);
     size_t prefix_len = strlen(s->location->prefix);
-    struct strip strip = {out, prefix_len != 0 ? prefix_len + 1 : 0};
+    struct strip strip = {out, "", prefix_len != 0 ? prefix_len + 1 : 0};
     struct vmb_key_sink sink = {strip_prefix, &strip};
     vmb_code rc = vmbi_store_key(s, path, &key, err);
     if (rc == VMB_OK && prefix_len != 0 && path[0] == '\0') {
@@ -174,8 +177,8 @@ vmb_code vmbi_store_list(const vmbi_store *s, vmb_job *job, const char *path,
     }
     if (rc == VMB_OK) {
         const vmb_store_provider *p = &s->location->store;
-        vmbi_buf_reserve(&key, 0);
-        rc = p->list(p->user, job, key.data != NULL ? key.data : "", delimiter, &sink, err);
+        strip.asked = key.data != NULL ? key.data : "";
+        rc = p->list(p->user, job, strip.asked, delimiter, &sink, err);
         rc = vmbi_check_provider(err, rc, "list objects");
     }
     vmbi_buf_free(&key);

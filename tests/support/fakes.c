@@ -318,7 +318,7 @@ static vmb_code store_list(void *user, vmb_job *job, const char *prefix, const c
             return rc;
         }
     }
-    return VMB_OK;
+    return f->also_lists != NULL ? vmb_key_sink_push(out, f->also_lists, 1, -1, 0, err) : VMB_OK;
 }
 
 static vmb_code store_remove(void *user, vmb_job *job, const char *key, vmb_error **err)

@@ -33,6 +33,7 @@ typedef struct fakes {
     } files[FAKE_MAX];
     size_t n_files;
     vmb_code write_fails; /* of put_write */
+    const char *also_lists; /* a key in every listing, whatever was asked for */
     const char *lost_answer; /* put_commit of this key stores, then fails with VMB_E_NET */
     void (*on_put)(struct fakes *f, const char *key); /* called when a put begins */
 

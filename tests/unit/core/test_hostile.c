@@ -449,6 +449,30 @@ static void catalog_entry_that_is_odd_is_listed_with_its_error(void **state)
     }
 }
 
+/* Whatever a store lists is removed with a backup: never what lies elsewhere. */
+static void delete_removes_nothing_that_a_store_lists_from_elsewhere(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"backups/b2/velero-backup.json", "b", ""};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        world w;
+        world_new(&w);
+        fakes_put(&w.f, "backups/b1/velero-backup.json", "{\"metadata\":{\"name\":\"b1\"}}");
+        fakes_put(&w.f, "backups/b2/velero-backup.json", "{\"metadata\":{\"name\":\"b2\"}}");
+        w.f.also_lists = keys[i];
+        vmb_catalog *cat = NULL;
+        vmb_error *err = NULL;
+        assert_int_equal(vmb_catalog_open(w.ctx, NULL, &cat, NULL), VMB_OK);
+        assert_int_equal(vmb_catalog_delete(cat, "b1", "{\"force\":true}", 14, NULL, NULL, &err),
+                         VMB_E_PROVIDER);
+        assert_non_null(strstr(vmb_error_message(err), "does not begin with"));
+        assert_non_null(fakes_file(&w.f, "backups/b2/velero-backup.json", NULL));
+        vmb_error_free(err);
+        vmb_catalog_free(cat);
+        world_free(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +492,7 @@ int main(void)
         cmocka_unit_test(child_process_cannot_use_or_disturb_a_run),
         cmocka_unit_test(catalog_names_that_lead_elsewhere_are_refused),
         cmocka_unit_test(catalog_entry_that_is_odd_is_listed_with_its_error),
+        cmocka_unit_test(delete_removes_nothing_that_a_store_lists_from_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
