@@ -58,6 +58,13 @@ static vmb_code repository_prefix(vmb_job *job, const char *ns, vmbi_buf *out, v
     return vmbi_buf_check(out, err, "key of the repository");
 }
 
+static void recode(vmb_error **err, vmb_code code)
+{
+    if (err != NULL) {
+        (void)vmbi_fail(err, code, "%s", vmb_error_message(*err));
+    }
+}
+
 vmb_code vmbi_volrepo_open(vmbi_volrepo *p, vmb_job *job, const char *ns, bool make,
                            vmbi_repo_lock_kind lock, vmbi_volrepo_session *out, vmb_error **err)
 {
@@ -69,6 +76,10 @@ vmb_code vmbi_volrepo_open(vmbi_volrepo *p, vmb_job *job, const char *ns, bool m
     vmb_code code = repository_prefix(job, ns, &s.prefix, err);
     if (code == VMB_OK) {
         code = vmbi_volrepo_password(p, job, &password, err);
+        if (code == VMB_E_NOT_FOUND) { /* that would mean: there is no repository */
+            code = VMB_E_INVALID;
+            recode(err, code);
+        }
     }
     if (code == VMB_OK) {
         vmbi_repo_options o = {

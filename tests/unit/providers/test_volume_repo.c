@@ -422,6 +422,23 @@ static void removed_snapshot_is_gone_and_stays_gone(void **state)
     assert_int_equal(bring_back(f, later), VMB_E_NOT_FOUND); /* the pod does not run yet */
 }
 
+/* "Not found" has other reasons than a snapshot that is gone: it must not pass for removed. */
+static void snapshot_is_not_removed_without_a_password(void **state)
+{
+    fixture *f = *state;
+    char text[256];
+    make(f, "file", "words");
+    (void)snprintf(text, sizeof(text), ",'passwordFile':'%s/file','node':'n1'", f->dir);
+    reopen_provider(f, text);
+    make(f, "pods/u1/volumes/e/v/a", "one");
+    assert_int_equal(save(f, EMPTY_DIR), VMB_OK);
+    (void)snprintf(text, sizeof(text), "%s/file", f->dir);
+    assert_int_equal(unlink(text), 0);
+    assert_int_equal(f->p.remove(f->p.user, &f->job, f->result.data, f->result.len, &f->err),
+                     VMB_E_INVALID);
+    expect_error(f, "password file");
+}
+
 static vmb_code verify(fixture *f)
 {
     struct vmb_progress progress = {keep_progress, f};
@@ -633,6 +650,7 @@ int main(void)
         T(empty_volume_has_no_snapshot),
         T(volume_whose_parent_is_gone_is_saved_all_the_same),
         T(removed_snapshot_is_gone_and_stays_gone),
+        T(snapshot_is_not_removed_without_a_password),
         T(verify_reads_everything_and_finds_damage),
         T(record_of_velero_is_understood),
         T(cancelled_job_saves_nothing),
