@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/job.h"
+#include "base/strs.h"
 #include "providers/blocks_file/file.h"
 #include "providers/builtin.h"
 
@@ -136,26 +137,36 @@ static vmb_code not_a_disk(const char *path, vmb_error **err)
     return vmbi_fail(err, VMB_E_INVALID, "%s is neither a regular file nor a block device", path);
 }
 
-/* O_EXCL on a device refuses one that is mounted; O_NONBLOCK does not wait at a FIFO. */
+/* Is it a name in /dev, where a new file would be memory that nobody meant? */
+static bool names_device(const char *path)
+{
+    return vmbi_starts_with(path, "/dev/") && !vmbi_starts_with(path, "/dev/shm/");
+}
+
+/* O_EXCL on a device refuses one that is mounted (Linux does not look at it for files);
+ * O_NONBLOCK does not wait at a FIFO. A file is made only where nothing is, not even a link whose
+ * device has gone. */
+static int open_or_make(const char *path, bool write)
+{
+    const int flags = O_CLOEXEC | O_NONBLOCK | (write ? O_RDWR | O_EXCL : O_RDONLY);
+    int fd = open(path, flags);
+    if (fd < 0 && errno == ENOENT && write && !names_device(path)) {
+        fd = open(path, flags | O_CREAT, 0600);
+    }
+    return fd;
+}
+
 static vmb_code open_path(const char *path, bool write, vmbi_blocks_file *f, vmb_error **err)
 {
     struct stat st;
-    int flags = O_CLOEXEC | O_NONBLOCK | (write ? O_RDWR : O_RDONLY);
-    bool there = stat(path, &st) == 0;
-    if (there && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-        return not_a_disk(path, err);
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+        return not_a_disk(path, err); /* before opening it does something */
     }
-    if (write) {
-        flags |= there && S_ISBLK(st.st_mode) ? O_EXCL : O_CREAT;
-    }
-    f->fd = open(path, flags, 0600);
+    f->fd = open_or_make(path, write);
     if (f->fd < 0 && errno == EBUSY) {
         return vmbi_fail(err, VMB_E_IO, "open %s: it is in use; is it mounted?", path);
     }
-    if (f->fd < 0) {
-        return vmbi_fail_errno(err, errno, "open %s", path);
-    }
-    if (fstat(f->fd, &st) != 0) {
+    if (f->fd < 0 || fstat(f->fd, &st) != 0) {
         return vmbi_fail_errno(err, errno, "open %s", path);
     }
     f->is_device = S_ISBLK(st.st_mode);

@@ -237,6 +237,24 @@ static void paths_that_are_no_disks_are_refused(void **state)
     assert_int_equal(vmb_blocks_open_file(path, 0, NULL, NULL), VMB_E_ARG);
 }
 
+/* Where a device has gone, writing must not fill the memory behind /dev, nor a link's target. */
+static void target_whose_device_is_gone_is_not_made(void **state)
+{
+    static const char device[] = "/dev/vmbackup-no-such-disk";
+    vmb_blocks_provider t = {0};
+    vmb_error *err = NULL;
+    char target[160];
+    (void)state;
+    assert_int_equal(vmb_blocks_open_file(device, 1, &t, &err), VMB_E_NOT_FOUND);
+    assert_non_null(strstr(vmb_error_message(err), device));
+    vmb_error_free(err);
+    assert_int_not_equal(access(device, F_OK), 0);
+    (void)snprintf(target, sizeof(target), "%s/gone", folder);
+    assert_int_equal(symlink(target, path), 0);
+    assert_int_not_equal(vmb_blocks_open_file(path, 1, &t, NULL), VMB_OK);
+    assert_int_not_equal(access(target, F_OK), 0);
+}
+
 static vmb_code keep(void *user, int64_t offset, int64_t length, int32_t kind, vmb_error **err)
 {
     int64_t *v = user;
@@ -278,6 +296,7 @@ int main(void)
         T(target_is_made_and_written),
         T(zeroing_gives_storage_back),
         T(paths_that_are_no_disks_are_refused),
+        T(target_whose_device_is_gone_is_not_made),
         T(sink_refuses_what_is_no_extent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
