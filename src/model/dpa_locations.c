@@ -22,7 +22,7 @@ typedef struct one {
 
 static void problem(one *o, const char *field, const char *remedy, const char *what)
 {
-    char path[160];
+    char path[192]; /* at, a dot, and the longest field */
     (void)snprintf(path, sizeof(path), "%s%s%s", o->at, field[0] != '\0' ? "." : "", field);
     vmbi_problems_add(o->r->p, true, path, remedy, "%s", what);
 }
