@@ -119,15 +119,7 @@ static vmbi_json *merge_account(const vmbi_json *live, const vmbi_json *obj)
 
 /* ---- patching ------------------------------------------------------------------------------ */
 
-typedef struct place {
-    const char *group;
-    const char *version;
-    const char *resource;
-    const char *ns; /* NULL: cluster-scoped */
-    const char *name;
-} place;
-
-static vmb_code apply(vmbi_restore *r, const place *at, const vmbi_json *from, const vmbi_json *to,
+static vmb_code apply(vmbi_restore *r, const vmbi_restore_place *at, const vmbi_json *from, const vmbi_json *to,
                       bool *changed, vmb_error **err)
 {
     vmbi_json *patch = vmbi_merge_diff(from, to);
@@ -155,7 +147,7 @@ static vmbi_json *without_labels(const vmbi_json *live)
 }
 
 /* Only the labels of this restore. */
-static void patch_labels(vmbi_restore *r, const vmbi_ritem *item, const place *at,
+static void patch_labels(vmbi_restore *r, const vmbi_ritem *item, const vmbi_restore_place *at,
                          const vmbi_json *live, const vmbi_json *labelled)
 {
     vmb_error *why = NULL;
@@ -170,7 +162,7 @@ static void patch_labels(vmbi_restore *r, const vmbi_ritem *item, const place *a
     vmb_error_free(why);
 }
 
-static const vmbi_restored *update(vmbi_restore *r, const vmbi_ritem *item, const place *at,
+static const vmbi_restored *update(vmbi_restore *r, const vmbi_ritem *item, const vmbi_restore_place *at,
                                    const vmbi_json *live, const vmbi_json *labelled,
                                    const vmbi_json *wanted, bool labels_too)
 {
@@ -194,7 +186,7 @@ static const vmbi_restored *update(vmbi_restore *r, const vmbi_ritem *item, cons
 
 /* ---- the decision -------------------------------------------------------------------------- */
 
-static const vmbi_restored *differs(vmbi_restore *r, const vmbi_ritem *item, const place *at,
+static const vmbi_restored *differs(vmbi_restore *r, const vmbi_ritem *item, const vmbi_restore_place *at,
                                     const vmbi_json *live, const vmbi_json *labelled,
                                     const vmbi_json *wanted)
 {
@@ -222,8 +214,8 @@ static const vmbi_restored *differs(vmbi_restore *r, const vmbi_ritem *item, con
     return &vmbi_restored_clash;
 }
 
-static const vmbi_restored *compare(vmbi_restore *r, const vmbi_ritem *item, const place *at,
-                                    vmbi_json *live)
+static const vmbi_restored *compare(vmbi_restore *r, const vmbi_ritem *item,
+                                    const vmbi_restore_place *at, vmbi_json *live)
 {
     vmbi_json *wanted = vmbi_json_copy(item->obj);
     vmbi_json *labelled = NULL;
@@ -245,25 +237,24 @@ static const vmbi_restored *compare(vmbi_restore *r, const vmbi_ritem *item, con
     return what;
 }
 
-const vmbi_restored *vmbi_restore_existing(vmbi_restore *r, vmbi_ritem *item, const char *group,
-                                           const char *version, const char *resource)
+const vmbi_restored *vmbi_restore_existing(vmbi_restore *r, vmbi_ritem *item,
+                                           const vmbi_restore_place *at)
 {
-    const char *name = vmbi_json_path_str(item->obj, "metadata.name");
-    place at = {group, version, resource, item->target[0] != '\0' ? item->target : NULL,
-                name != NULL ? name : item->name};
     vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
     vmbi_json *live = NULL;
     vmb_error *why = NULL;
     const vmbi_restored *what = &vmbi_restored_failed;
-    vmb_code rc = vmbi_cluster_get(&r->cluster, &r->job, group, version, resource, at.ns, at.name,
-                                   &text, &why);
+    vmb_code rc = vmbi_cluster_get(&r->cluster, &r->job, at->group, at->version, at->resource,
+                                   at->ns, at->name, &text, &why);
     if (rc == VMB_OK) {
-        rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, at.name, &live, &why);
+        rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, at->name, &live, &why);
     }
-    if (rc == VMB_OK) {
-        what = compare(r, item, &at, live);
+    if (rc == VMB_OK && vmbi_restore_has_made(r, item, live)) {
+        what = &vmbi_restored_created;
+    } else if (rc == VMB_OK) {
+        what = compare(r, item, at, live);
     } else if (!vmbi_restore_is_over(r, rc, &why)) {
-        vmbi_restore_warn(r, item->target, why, "%s exists and cannot be read", at.name);
+        vmbi_restore_warn(r, item->target, why, "%s exists and cannot be read", at->name);
     }
     vmb_error_free(why);
     vmbi_json_free(live);

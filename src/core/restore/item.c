@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One object: whether it is restored, what is changed in it, and how it gets into the cluster. */
+/* One object: whether it is restored, and what is changed in it. */
 #include "core/restore/restore.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/error.h"
-#include "core/restore/hooks.h"
 
 enum { ID_SIZE = 1024 };
 
@@ -16,7 +14,6 @@ static const char pods[] = "pods";
 static const char jobs[] = "jobs.batch";
 static const char claims[] = "persistentvolumeclaims";
 static const char volumes[] = "persistentvolumes";
-static const char crds[] = "customresourcedefinitions.apiextensions.k8s.io";
 
 int vmbi_restore_rank(const vmbi_restore *r, const char *group_resource)
 {
@@ -63,252 +60,6 @@ static bool is_mirror(const vmbi_ritem *item)
     const char *mark = vmbi_json_get_str(vmbi_json_path(item->obj, "metadata.annotations"),
                                          "kubernetes.io/config.mirror");
     return strcmp(item->group_resource, pods) == 0 && mark != NULL && mark[0] != '\0';
-}
-
-/* ---- where --------------------------------------------------------------------------------- */
-
-/* Group, version and plural of the object as it is now: an action may have changed its kind. */
-typedef struct target {
-    char group[256];
-    char version[64];
-    char resource[256];
-} target;
-
-static bool find_target(vmbi_restore *r, const vmbi_ritem *item, target *t)
-{
-    const char *api = vmbi_json_get_str(item->obj, "apiVersion");
-    const char *kind = vmbi_json_get_str(item->obj, "kind");
-    const char *was = vmbi_json_get_str(item->original, "kind");
-    if (api == NULL || kind == NULL) {
-        return false;
-    }
-    const char *slash = strchr(api, '/');
-    int n =
-        snprintf(t->group, sizeof(t->group), "%.*s", slash != NULL ? (int)(slash - api) : 0, api);
-    int m = snprintf(t->version, sizeof(t->version), "%s", slash != NULL ? slash + 1 : api);
-    const char *dot = strchr(item->group_resource, '.');
-    int k = snprintf(t->resource, sizeof(t->resource), "%.*s",
-                     dot != NULL ? (int)(dot - item->group_resource)
-                                 : (int)strlen(item->group_resource),
-                     item->group_resource);
-    if (n < 0 || (size_t)n >= sizeof(t->group) || m < 0 || (size_t)m >= sizeof(t->version) ||
-        k < 0 || (size_t)k >= sizeof(t->resource)) {
-        return false;
-    }
-    if (was != NULL && strcmp(was, kind) != 0) {
-        const vmbi_resource *res = vmbi_discovery_find_object(r->cluster.discovery, api, kind);
-        if (res == NULL || snprintf(t->resource, sizeof(t->resource), "%s", res->name) < 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* ---- status -------------------------------------------------------------------------------- */
-
-static bool wants_status(vmbi_restore *r, const vmbi_ritem *item)
-{
-    const char *mark = vmbi_json_get_str(vmbi_json_path(item->obj, "metadata.annotations"),
-                                         "velero.io/restore-status");
-    bool wants = vmbi_restore_wants_status(r->filter, item->group_resource);
-    if (mark == NULL) {
-        return wants;
-    }
-    while (vmbi_is_space(*mark)) {
-        mark++;
-    }
-    char word[8] = "";
-    size_t n = strlen(mark);
-    while (n > 0 && vmbi_is_space(mark[n - 1])) {
-        n--;
-    }
-    if (n < sizeof(word)) {
-        memcpy(word, mark, n);
-        word[n] = '\0';
-    }
-    if (vmbi_strcaseeq(word, "true")) {
-        return true;
-    }
-    return vmbi_strcaseeq(word, "false") ? false : wants;
-}
-
-static void restore_status(vmbi_restore *r, const vmbi_ritem *item, const target *t)
-{
-    vmbi_json *status = vmbi_json_get(item->original, "status");
-    if (status == NULL || !wants_status(r, item)) {
-        return;
-    }
-    vmbi_json *patch = vmbi_json_object();
-    char *text = NULL;
-    size_t len = 0;
-    vmb_error *why = NULL;
-    vmb_code rc = patch != NULL && vmbi_json_set(patch, "status", vmbi_json_ref(status))
-                      ? vmbi_json_to_text(patch, &text, &len, &why)
-                      : vmbi_fail_nomem(&why);
-    if (rc == VMB_OK) {
-        rc = vmbi_cluster_patch(&r->cluster, &r->job, t->group, t->version, t->resource,
-                                item->target[0] != '\0' ? item->target : NULL,
-                                vmbi_json_path_str(item->obj, "metadata.name"), "status",
-                                VMB_PATCH_MERGE, text, len, NULL, &why);
-    }
-    if (rc != VMB_OK && !vmbi_restore_is_over(r, rc, &why)) {
-        vmbi_restore_warn(r, item->target, why, "status of %s %s", item->group_resource,
-                          item->name);
-    }
-    vmb_error_free(why);
-    vmb_free(text);
-    vmbi_json_free(patch);
-}
-
-/* ---- definitions --------------------------------------------------------------------------- */
-
-static bool is_established(const vmbi_json *crd)
-{
-    const vmbi_json *list = vmbi_json_path(crd, "status.conditions");
-    bool established = false;
-    bool accepted = false;
-    for (size_t i = 0; i < vmbi_json_len(list); i++) {
-        const vmbi_json *c = vmbi_json_at(list, i);
-        bool yes = vmbi_streq(vmbi_json_get_str(c, "status"), "True");
-        established |= yes && vmbi_streq(vmbi_json_get_str(c, "type"), "Established");
-        accepted |= yes && vmbi_streq(vmbi_json_get_str(c, "type"), "NamesAccepted");
-    }
-    return established && accepted;
-}
-
-/* Objects of the new kind can be created only when the server is ready for them. */
-static void wait_definition(vmbi_restore *r, const vmbi_ritem *item, const target *t)
-{
-    vmbi_limits limits = vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
-    int64_t pause = 50 * VMBI_MS;
-    vmb_error *why = NULL;
-    vmb_code rc = VMB_OK;
-    bool ready = false;
-    while (rc == VMB_OK && !ready) {
-        vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
-        vmbi_json *crd = NULL;
-        rc = vmbi_cluster_get(&r->cluster, &r->job, t->group, t->version, t->resource, NULL,
-                              item->name, &text, &why);
-        if (rc == VMB_OK) {
-            rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, item->name, &crd,
-                                 &why);
-        }
-        ready = rc == VMB_OK && is_established(crd);
-        vmbi_json_free(crd);
-        vmbi_buf_free(&text);
-        if (rc == VMB_OK && !ready) {
-            rc = vmbi_limits_sleep(&limits, pause, &why, "wait for a CRD");
-            pause = pause < VMBI_SECOND ? 2 * pause : pause;
-        }
-    }
-    if (rc != VMB_OK && !vmbi_restore_is_over(r, rc, &why)) {
-        vmbi_restore_error(r, item->target, why,
-                           "the CRD %s is not available to use for custom resources", item->name);
-    }
-    vmb_error_free(why);
-}
-
-/* ---- creating ------------------------------------------------------------------------------ */
-
-/* The server's words for a node port that another service has: Velero takes an existing service
- * for one that was there already. */
-static bool is_port_clash(const vmbi_ritem *item, const vmb_error *why)
-{
-    return vmbi_streq(vmbi_json_get_str(item->obj, "kind"), "Service") &&
-           strstr(vmb_error_message(why), "provided port is already allocated") != NULL;
-}
-
-static bool is_there(vmbi_restore *r, const vmbi_ritem *item, const target *t)
-{
-    vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
-    vmb_code rc = vmbi_cluster_get(&r->cluster, &r->job, t->group, t->version, t->resource,
-                                   item->target[0] != '\0' ? item->target : NULL,
-                                   vmbi_json_path_str(item->obj, "metadata.name"), &text, NULL);
-    vmbi_buf_free(&text);
-    return rc == VMB_OK;
-}
-
-/* Creates have no retry in the client, since a generated name would make two objects. These have
- * names of their own: after a lost answer the server is asked (and waited for, as reads are)
- * whether the object came into being. */
-static vmb_code create_named(vmbi_restore *r, const vmbi_ritem *item, const target *t,
-                             const char *text, size_t len, vmb_error **err)
-{
-    const char *ns = item->target[0] != '\0' ? item->target : NULL;
-    vmb_code rc = vmbi_cluster_create(&r->cluster, &r->job, t->group, t->version, t->resource, ns,
-                                      text, len, NULL, err);
-    if (rc != VMB_E_NET && rc != VMB_E_SERVER) {
-        return rc;
-    }
-    vmbi_buf live = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
-    vmb_code there = vmbi_cluster_get(&r->cluster, &r->job, t->group, t->version, t->resource, ns,
-                                      vmbi_json_path_str(item->obj, "metadata.name"), &live, NULL);
-    vmbi_buf_free(&live);
-    if (there == VMB_OK) {
-        return VMB_E_EXISTS;
-    }
-    if (there == VMB_E_NOT_FOUND) {
-        vmb_error_free(vmbi_steal(err));
-        rc = vmbi_cluster_create(&r->cluster, &r->job, t->group, t->version, t->resource, ns, text,
-                                 len, NULL, err);
-    }
-    return rc;
-}
-
-static const vmbi_restored *create_failed(vmbi_restore *r, vmbi_ritem *item, const target *t,
-                                          vmb_code rc, vmb_error **why)
-{
-    if (rc == VMB_E_EXISTS || (is_port_clash(item, *why) && is_there(r, item, t))) {
-        return vmbi_restore_existing(r, item, t->group, t->version, t->resource);
-    }
-    if (!vmbi_restore_is_over(r, rc, why)) {
-        char id[ID_SIZE];
-        vmbi_restore_id(item, id, sizeof(id));
-        vmbi_restore_error(r, item->target, *why, "error restoring %s", id);
-    }
-    return &vmbi_restored_failed;
-}
-
-static const vmbi_restored *create(vmbi_restore *r, vmbi_ritem *item)
-{
-    vmbi_json *meta = vmbi_json_get(item->obj, "metadata");
-    vmb_error *why = NULL;
-    char *text = NULL;
-    size_t len = 0;
-    target t;
-    bool ok = item->target[0] == '\0' || vmbi_json_set_str(meta, "namespace", item->target);
-    ok = ok && vmbi_restore_label(r, item->obj);
-    if (!ok) {
-        vmbi_restore_break(r, VMB_E_NOMEM, NULL);
-        return &vmbi_restored_failed;
-    }
-    if (!find_target(r, item, &t)) {
-        vmbi_restore_error(r, item->target, NULL, "error restoring %s %s: what kind is it?",
-                           item->group_resource, item->name);
-        return &vmbi_restored_failed;
-    }
-    vmb_code rc = vmbi_json_to_text(item->obj, &text, &len, &why);
-    if (rc == VMB_OK) {
-        rc = create_named(r, item, &t, text, len, &why);
-    }
-    vmb_free(text);
-    const vmbi_restored *what = &vmbi_restored_created;
-    if (rc != VMB_OK) {
-        what = create_failed(r, item, &t, rc, &why);
-    } else {
-        restore_status(r, item, &t);
-        if (strcmp(item->group_resource, crds) == 0) {
-            wait_definition(r, item, &t);
-        }
-        if (strcmp(item->group_resource, pods) == 0 &&
-            (vmbi_restore_note_pod(r, item, &why) != VMB_OK ||
-             vmbi_restore_note_volumes(r, item, &why) != VMB_OK) &&
-            !vmbi_restore_is_over(r, vmb_error_code(why), &why)) {
-            vmbi_restore_error(r, item->target, why, "hooks of pod %s", item->name);
-        }
-    }
-    vmb_error_free(why);
-    return what;
 }
 
 /* ---- preparing ----------------------------------------------------------------------------- */
@@ -364,7 +115,7 @@ static const vmbi_restored *prepare_and_create(vmbi_restore *r, vmbi_ritem *item
         return &vmbi_restored_failed;
     }
     modify(r, item);
-    return create(r, item);
+    return vmbi_restore_create(r, item);
 }
 
 static bool make_key(const vmbi_ritem *item, vmbi_buf *key)

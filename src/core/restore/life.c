@@ -189,7 +189,8 @@ static vmb_code open_restore(vmb_run *run, vmbi_restore *r, vmb_error **err)
     vmbi_uuid4(uid);
     vmbi_format_rfc3339(r->start_unix_ns, now);
     bool ok = vmbi_json_set_str(meta, "namespace", r->ctx->settings.ns);
-    ok = ok && (vmbi_json_get_str(meta, "uid") != NULL || vmbi_json_set_str(meta, "uid", uid));
+    r->own_uid = vmbi_json_get_str(meta, "uid") == NULL;
+    ok = ok && (!r->own_uid || vmbi_json_set_str(meta, "uid", uid));
     ok = ok && (vmbi_json_get_str(meta, "creationTimestamp") != NULL ||
                 vmbi_json_set_str(meta, "creationTimestamp", now));
     r->volumes = vmbi_json_array();
@@ -400,6 +401,9 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
     vmbi_run_set_phase(run, "InProgress");
     vmb_code rc = read_volumes(r, err);
     if (rc == VMB_OK) {
+        rc = vmbi_restore_begin(r, err);
+    }
+    if (rc == VMB_OK) {
         rc = read_archive(r, err);
     }
     if (rc == VMB_OK) {
@@ -408,7 +412,9 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
     vmbi_restore_relay(r);
     if (rc == VMB_OK) {
         vmbi_run_set_phase(run, r->log.errors > 0 ? "FinalizingPartiallyFailed" : "Finalizing");
+        vmbi_restore_enter(r, VMBI_RESTORE_VOLUMES);
         vmbi_restore_pod_volumes(r);
+        vmbi_restore_enter(r, VMBI_RESTORE_HOOKS);
         vmbi_restore_run_hooks(r);
         vmbi_restore_patch_volumes(r);
         rc = vmbi_limits_check(&r->job.limits, err, "restore");
@@ -416,12 +422,15 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
     if (rc == VMB_OK && r->log.status != VMB_OK) {
         rc = vmbi_fail(err, r->log.status, "log of the restore: %s", vmb_code_name(r->log.status));
     }
+    if (rc != VMB_OK && r->noted) {
+        vmbi_restore_info(r, NULL, "a run with the same name and spec continues this restore");
+    }
     *phase = rc != VMB_OK ? "Failed" : r->log.errors > 0 ? "PartiallyFailed" : "Completed";
     return rc;
 }
 
 /* What was restored is in the cluster: files that cannot be stored do not undo it. */
-static void leave_files(vmbi_restore *r)
+static void leave_files(vmbi_restore *r, bool ended)
 {
     vmb_error *why = NULL;
     if (r->store.location == NULL || r->store.location->read_only) {
@@ -431,6 +440,9 @@ static void leave_files(vmbi_restore *r)
     r->job.limits = vmbi_limits_within(NULL, r->ctx->settings.resource_timeout_ns);
     if (vmbi_restore_put_files(r, &why) != VMB_OK && r->ctx->log_fn != NULL) {
         r->ctx->log_fn(r->ctx->log_user, VMB_LOG_WARNING, vmb_error_message(why));
+    }
+    if (ended) {
+        vmbi_restore_end(r);
     }
     r->job = job;
     vmb_error_free(why);
@@ -450,7 +462,7 @@ static vmb_code execute(vmb_run *run, vmbi_restore *r, const char **phase, vmb_e
     } else if (rc == VMB_OK) {
         rc = restore_backup(run, r, phase, err);
         r->completion_unix_ns = vmbi_unix_ns();
-        leave_files(r);
+        leave_files(r, rc == VMB_OK);
         vmbi_restore_relay(r);
         vmb_error *why = NULL;
         vmb_code set = set_status(
@@ -504,6 +516,7 @@ static void close_restore(vmbi_restore *r)
     vmbi_discovery_free(r->former);
     vmbi_runlog_done(&r->log);
     vmbi_map_free(&r->items);
+    vmbi_map_free(&r->refused);
     vmbi_map_free(&r->provision);
     vmbi_map_free(&r->namespaces);
     vmbi_strs_free(&r->order);
@@ -521,6 +534,7 @@ static void close_restore(vmbi_restore *r)
     vmbi_events_done(&r->relay);
     (void)pthread_mutex_destroy(&r->lock);
     (void)pthread_mutex_destroy(&r->ns_lock);
+    (void)pthread_cond_destroy(&r->ns_changed);
     (void)pthread_cond_destroy(&r->changed);
 }
 
@@ -531,11 +545,13 @@ vmb_code vmbi_restore_execute(vmb_run *run, const char **phase, vmb_error **err)
         .receiver = &run->events,
         .start_unix_ns = vmbi_unix_ns(),
         .items = VMBI_MAP_INIT(NULL),
+        .refused = VMBI_MAP_INIT(NULL),
         .provision = VMBI_MAP_INIT(NULL),
         .namespaces = VMBI_MAP_INIT(NULL),
     };
     (void)pthread_mutex_init(&r.lock, NULL);
     (void)pthread_mutex_init(&r.ns_lock, NULL);
+    (void)pthread_cond_init(&r.ns_changed, NULL);
     (void)pthread_cond_init(&r.changed, NULL);
     r.job.limits.cancel = run->cancel;
     r.job.log = job_log;

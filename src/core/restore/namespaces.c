@@ -8,8 +8,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define TERMINATING_NS (INT64_C(600) * VMBI_SECOND)
-
 /* The Namespace to create; NULL when memory is out. */
 static vmbi_json *make_namespace(vmbi_restore *r, const char *source, const char *target)
 {
@@ -69,32 +67,16 @@ static ns_state look(vmbi_restore *r, const char *name, vmb_error **err)
     return state;
 }
 
-/* A namespace that is going away is waited for: what is created in it would go as well. */
-static ns_state wait_gone(vmbi_restore *r, const char *name, vmb_error **err)
-{
-    vmbi_limits limits = vmbi_limits_within(&r->job.limits, TERMINATING_NS);
-    for (;;) {
-        vmb_error_free(vmbi_steal(err));
-        ns_state state = look(r, name, err);
-        if (state != NS_TERMINATING) {
-            return state;
-        }
-        vmb_error_free(vmbi_steal(err));
-        if (vmbi_limits_sleep(&limits, VMBI_SECOND, err, "wait for a namespace to go") != VMB_OK) {
-            return NS_TERMINATING;
-        }
-    }
-}
-
 static bool create(vmbi_restore *r, const char *source, const char *target, vmb_error **err)
 {
     vmbi_json *ns = make_namespace(r, source, target);
     char *json = NULL;
     size_t len = 0;
     vmb_code rc = ns != NULL ? vmbi_json_to_text(ns, &json, &len, err) : vmbi_fail_nomem(err);
+    vmbi_restore_place at = {"", "v1", "namespaces", NULL, target};
+    bool lost = false;
     if (rc == VMB_OK) {
-        rc = vmbi_cluster_create(&r->cluster, &r->job, "", "v1", "namespaces", NULL, json, len,
-                                 NULL, err);
+        rc = vmbi_restore_post(r, &at, json, len, &lost, err);
     }
     vmb_free(json);
     vmbi_json_free(ns);
@@ -114,44 +96,117 @@ static bool create(vmbi_restore *r, const char *source, const char *target, vmb_
     return false;
 }
 
-static bool ensure(vmbi_restore *r, const char *source, const char *target)
+/* What is known of a target: the map of namespaces holds their addresses. */
+static const char known_busy = 0; /* a worker looks */
+static const char known_good = 0; /* it is there */
+static const char known_bad = 0; /* it cannot be restored into; the error is noted */
+static const char known_leaving = 0; /* it is going away: its turn comes later */
+static const char known_gone = 0; /* it has gone, and may be made again */
+
+static const char *ensure(vmbi_restore *r, const char *source, const char *target)
 {
     vmb_error *why = NULL;
     ns_state state = look(r, target, &why);
     if (state == NS_TERMINATING) {
-        state = wait_gone(r, target, &why);
+        vmb_error_free(why);
+        vmbi_restore_info(r, NULL, "namespace %s is going away: what is restored into it waits",
+                          target);
+        return &known_leaving;
     }
     if (state == NS_ABSENT) {
         vmb_error_free(vmbi_steal(&why));
     }
     bool ok = state == NS_READY || (state == NS_ABSENT && create(r, source, target, &why));
     if (!ok && !vmbi_restore_is_over(r, vmb_error_code(why), &why)) {
-        vmbi_restore_error(r, NULL, why,
-                           state == NS_TERMINATING
-                               ? "timed out waiting for terminating namespace %s to disappear "
-                                 "before restoring"
-                               : "namespace %s cannot be restored into",
-                           target);
+        vmbi_restore_error(r, NULL, why, "namespace %s cannot be restored into", target);
     }
     vmb_error_free(why);
-    return ok;
+    return ok ? &known_good : &known_bad;
+}
+
+/* With the lock. */
+static void set_known(vmbi_restore *r, const char *target, const char *state)
+{
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_map_set(&r->namespaces, target, (void *)(uintptr_t)state, &why);
+    if (rc != VMB_OK) {
+        vmbi_restore_break(r, rc, &why);
+    }
 }
 
 bool vmbi_restore_namespace(vmbi_restore *r, const char *source, const char *target)
 {
-    static char bad; /* its address marks a namespace that could not be made */
-    static char good;
     (void)pthread_mutex_lock(&r->ns_lock);
-    void *known = vmbi_map_get(&r->namespaces, target);
-    if (known == NULL) {
-        known = ensure(r, source, target) ? &good : &bad;
+    const char *known = vmbi_map_get(&r->namespaces, target);
+    while (known == &known_busy) {
+        (void)pthread_cond_wait(&r->ns_changed, &r->ns_lock);
+        known = vmbi_map_get(&r->namespaces, target);
+    }
+    if (known == NULL || known == &known_gone) {
+        set_known(r, target, &known_busy);
+        (void)pthread_mutex_unlock(&r->ns_lock); /* other namespaces go on meanwhile */
+        known = ensure(r, source, target);
+        (void)pthread_mutex_lock(&r->ns_lock);
+        set_known(r, target, known);
+        (void)pthread_cond_broadcast(&r->ns_changed);
+    }
+    (void)pthread_mutex_unlock(&r->ns_lock);
+    return known == &known_good;
+}
+
+/* ---- namespaces that were going away ------------------------------------------------------- */
+
+/* Looks at those that wait; the run's thread alone, while no worker works. Returns how many still
+ * do. */
+static size_t look_at_leaving(vmbi_restore *r, vmbi_map *gone)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < r->namespaces.n && !vmbi_restore_is_broken(r); i++) {
+        const vmbi_map_entry *e = &r->namespaces.entries[i];
         vmb_error *why = NULL;
-        vmb_code rc = vmbi_map_set(&r->namespaces, target, known, &why);
-        if (rc != VMB_OK) {
-            vmbi_restore_break(r, rc, &why);
+        if (e->value != &known_leaving) {
+            continue;
+        }
+        ns_state state = look(r, e->key, &why);
+        left += state == NS_TERMINATING ? 1 : 0;
+        if (state != NS_TERMINATING &&
+            !(state == NS_UNKNOWN && vmbi_restore_is_over(r, vmb_error_code(why), &why))) {
+            vmb_code rc = vmbi_map_set(gone, e->key, (void *)(uintptr_t)&known_gone, NULL);
+            if (rc != VMB_OK) {
+                vmbi_restore_break(r, rc, NULL);
+            }
+            set_known(r, e->key, &known_gone);
+        }
+        vmb_error_free(why);
+    }
+    return left;
+}
+
+static void give_up(vmbi_restore *r)
+{
+    for (size_t i = 0; i < r->namespaces.n; i++) {
+        const vmbi_map_entry *e = &r->namespaces.entries[i];
+        if (e->value == &known_leaving) {
+            vmbi_restore_error(r, NULL, NULL,
+                               "timed out waiting for terminating namespace %s to disappear "
+                               "before restoring",
+                               e->key);
+            set_known(r, e->key, &known_bad);
         }
     }
-    bool ok = known == &good;
-    (void)pthread_mutex_unlock(&r->ns_lock);
-    return ok;
+}
+
+bool vmbi_restore_await_namespaces(vmbi_restore *r, const vmbi_limits *limits, vmbi_map *gone)
+{
+    vmb_error *why = NULL;
+    size_t left;
+    while ((left = look_at_leaving(r, gone)) > 0 && gone->n == 0 && !vmbi_restore_is_broken(r)) {
+        vmbi_restore_relay(r);
+        vmb_code rc = vmbi_limits_sleep(limits, VMBI_SECOND, &why, "wait for a namespace to go");
+        if (rc != VMB_OK && !vmbi_restore_is_over(r, rc, &why)) {
+            give_up(r);
+        }
+        vmb_error_free(vmbi_steal(&why));
+    }
+    return gone->n > 0 && !vmbi_restore_is_broken(r);
 }

@@ -15,6 +15,7 @@
 enum { QUEUE_ITEMS = 2 * VMBI_RESTORE_WORKERS };
 
 #define TELL_NS (50 * VMBI_MS)
+#define TERMINATING_NS (INT64_C(600) * VMBI_SECOND)
 
 static const char crds[] = "customresourcedefinitions.apiextensions.k8s.io";
 
@@ -187,6 +188,16 @@ static bool wanted(const vmbi_restore *r, const char *group_resource, const char
                : true; /* broken: restoring it says so */
 }
 
+/* Does the object belong into a namespace of this pass? */
+static bool in_pass(const vmbi_restore *r, const char *group_resource, const char *ns,
+                    const char *name)
+{
+    const char *source = strcmp(group_resource, "namespaces") == 0 ? name : ns;
+    return r->again == NULL ||
+           (source[0] != '\0' &&
+            vmbi_map_has(r->again, vmbi_restore_target(r->filter, source)));
+}
+
 static work *copy_work(const char *group_resource, const char *ns, const char *name,
                        const char *json, size_t len)
 {
@@ -217,7 +228,8 @@ static vmb_code give_object(void *user, const char *ns, const char *name, const 
         return 1; /* ends a walk; the reason is in r */
     }
     vmb_code rc = vmbi_limits_check(&b->r->job.limits, err, "restore");
-    if (rc != VMB_OK || !wanted(b->r, b->group_resource, ns, json, len)) {
+    if (rc != VMB_OK || !in_pass(b->r, b->group_resource, ns, name) ||
+        !wanted(b->r, b->group_resource, ns, json, len)) {
         return rc;
     }
     b->count++;
@@ -353,6 +365,35 @@ static vmb_code present_resources(const vmbi_restore *r, vmbi_strs *out, vmb_err
     return rc;
 }
 
+/* Everything but the CRDs. */
+static vmb_code restore_pass(pool *p, const vmbi_strs *order, vmb_error **err)
+{
+    vmb_code rc = VMB_OK;
+    for (size_t i = 0; i < order->n && rc == VMB_OK && !vmbi_restore_is_broken(p->r); i++) {
+        if (strcmp(order->v[i], crds) != 0) {
+            rc = restore_resource(p, order->v[i], err);
+        }
+    }
+    return rc;
+}
+
+/* The same once more for namespaces that were going away, as they have gone. */
+static vmb_code restore_late(pool *p, const vmbi_strs *order, vmb_error **err)
+{
+    vmbi_restore *r = p->r;
+    vmbi_limits limits = vmbi_limits_within(&r->job.limits, TERMINATING_NS);
+    vmbi_map gone = VMBI_MAP_INIT(NULL);
+    vmb_code rc = VMB_OK;
+    while (rc == VMB_OK && vmbi_restore_await_namespaces(r, &limits, &gone)) {
+        r->again = &gone;
+        rc = restore_pass(p, order, err);
+        r->again = NULL;
+        vmbi_map_free(&gone);
+    }
+    vmbi_map_free(&gone);
+    return rc;
+}
+
 static vmb_code restore_in_order(pool *p, const vmbi_strs *present, const vmbi_strs *order,
                                  vmb_error **err)
 {
@@ -364,12 +405,10 @@ static vmb_code restore_in_order(pool *p, const vmbi_strs *present, const vmbi_s
     if (rc == VMB_OK) {
         rc = count_all(p, order, err);
     }
-    for (size_t i = 0; i < order->n && rc == VMB_OK && !vmbi_restore_is_broken(r); i++) {
-        if (strcmp(order->v[i], crds) != 0) {
-            rc = restore_resource(p, order->v[i], err);
-        }
+    if (rc == VMB_OK) {
+        rc = restore_pass(p, order, err);
     }
-    return rc;
+    return rc == VMB_OK ? restore_late(p, order, err) : rc;
 }
 
 vmb_code vmbi_restore_all(vmbi_restore *r, vmb_error **err)

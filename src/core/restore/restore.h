@@ -26,6 +26,13 @@ typedef struct vmbi_restored {
     bool exists;        /* it is in the cluster now */
 } vmbi_restored;
 
+/* How far a restore had come: what it does with pods is not done twice. */
+typedef enum vmbi_restore_stage {
+    VMBI_RESTORE_OBJECTS, /* nothing but objects */
+    VMBI_RESTORE_VOLUMES, /* pod volumes are being filled */
+    VMBI_RESTORE_HOOKS    /* commands run in containers */
+} vmbi_restore_stage;
+
 typedef struct vmbi_restore {
     vmb_ctx *ctx;
     const char *name;    /* metadata.name, borrowed from resource */
@@ -48,6 +55,12 @@ typedef struct vmbi_restore {
     bool restore_pvs;   /* spec.restorePVs is not false */
     bool policy_update; /* existingResourcePolicy */
     bool policy_none;
+    bool own_uid;              /* the Restore came without one */
+    bool noted;                /* the store has the note of a run that has not ended */
+    bool resumed;              /* an interrupted run is continued */
+    vmbi_restore_stage stage;  /* that it had reached */
+    int64_t since_unix_ns;     /* the first run's start */
+    int64_t passed_by;         /* pods whose hooks may have run; lock */
     char backup_label[64]; /* names as label values */
     char restore_label[64];
 
@@ -55,6 +68,7 @@ typedef struct vmbi_restore {
     pthread_cond_t changed; /* an object is done, with lock */
     vmbi_runlog log;
     vmbi_map items;     /* "gv/Kind|ns|name" -> const vmbi_restored */
+    vmbi_map refused;   /* "resource.group|ns": the server fails there; creates do not wait */
     vmbi_map provision; /* names of volumes that are not restored but provisioned anew */
     vmbi_json *volumes; /* array: entries of Velero's volumeinfo of restores */
     vmbi_strs order;    /* of resources; read only once objects are restored */
@@ -63,8 +77,10 @@ typedef struct vmbi_restore {
     vmb_code broken; /* why the restore cannot go on; VMB_OK: it can */
     vmb_error *why;
 
-    pthread_mutex_t ns_lock; /* held while a namespace is made */
-    vmbi_map namespaces;     /* targets that exist; ns_lock */
+    pthread_mutex_t ns_lock;
+    pthread_cond_t ns_changed; /* a namespace is no more busy, with ns_lock */
+    vmbi_map namespaces;       /* what is known of targets; ns_lock */
+    const vmbi_map *again;     /* targets of this pass; NULL: all. Read only while workers work */
 
     vmbi_json *volume_pods; /* array of {namespace, name, source…}: pods whose volumes were saved */
     vmbi_json *hook_pods;   /* array of {namespace, name, hooks, next}: pods with commands to run */
@@ -89,7 +105,17 @@ typedef struct vmbi_ritem {
     int depth;
     int rank;  /* place of its resource in the order */
     bool skip; /* an action drops it */
+    bool lost; /* it may have been created without our hearing of it */
 } vmbi_ritem;
+
+/* Where an object goes. */
+typedef struct vmbi_restore_place {
+    const char *group;
+    const char *version;
+    const char *resource;
+    const char *ns; /* NULL: cluster-scoped */
+    const char *name;
+} vmbi_restore_place;
 
 /* ---- results.c: warnings, errors, what became of objects; any thread ------------------------- */
 
@@ -143,17 +169,44 @@ void vmbi_restore_related(vmbi_restore *r, const vmbi_ritem *by, const char *gro
                           const char *ns, const char *name);
 int vmbi_restore_rank(const vmbi_restore *r, const char *group_resource);
 
+/* ---- create.c -------------------------------------------------------------------------------- */
+
+/* Creates an object that is ready for it. Returns what became of it. */
+const vmbi_restored *vmbi_restore_create(vmbi_restore *r, vmbi_ritem *item);
+/* Creates an object with a name, patiently. *lost: it may have been created without an answer. */
+vmb_code vmbi_restore_post(vmbi_restore *r, const vmbi_restore_place *at, const char *text,
+                           size_t len, bool *lost, vmb_error **err);
+
+/* ---- resume.c: a restore that was interrupted, and is run again --------------------------------- */
+
+/* Looks for what an interrupted run of the same restore left, and notes that this one has begun. */
+vmb_code vmbi_restore_begin(vmbi_restore *r, vmb_error **err);
+/* What cannot simply be done again begins now. */
+void vmbi_restore_enter(vmbi_restore *r, vmbi_restore_stage stage);
+/* It has ended: the note goes. */
+void vmbi_restore_end(vmbi_restore *r);
+/* Was the object in the cluster made by this restore: by a create whose answer was lost, or by the
+ * run that this one continues? */
+bool vmbi_restore_has_made(vmbi_restore *r, const vmbi_ritem *item, const vmbi_json *live);
+/* Are volumes and hooks of a pod to be seen to; resumed: it was there already? */
+bool vmbi_restore_follows_up(vmbi_restore *r, bool resumed);
+
 /* ---- namespaces.c ---------------------------------------------------------------------------- */
 
 /* Makes sure that a target namespace exists, from the backup's object of the source. False: it
- * does not, and the error is noted. */
+ * does not, and the error is noted; or it is going away: what would be created in it would go as
+ * well, so its turn comes later. */
 bool vmbi_restore_namespace(vmbi_restore *r, const char *source, const char *target);
+/* When everything else is restored: waits for namespaces that were going away. Those that have gone
+ * by then are added to gone, and are for another pass; true when there are some. At the end of the
+ * limits the others are errors. */
+bool vmbi_restore_await_namespaces(vmbi_restore *r, const vmbi_limits *limits, vmbi_map *gone);
 
 /* ---- existing.c: an object whose name is taken ----------------------------------------------- */
 
-/* group, version, resource: where the object goes. Returns what became of it. */
-const vmbi_restored *vmbi_restore_existing(vmbi_restore *r, vmbi_ritem *item, const char *group,
-                                           const char *version, const char *resource);
+/* Returns what became of it. */
+const vmbi_restored *vmbi_restore_existing(vmbi_restore *r, vmbi_ritem *item,
+                                           const vmbi_restore_place *at);
 /* Takes out what the server sets: Velero's list of metadata fields, and status. */
 void vmbi_restore_reset(vmbi_json *obj);
 bool vmbi_restore_label(const vmbi_restore *r, vmbi_json *obj);
