@@ -37,6 +37,14 @@ VMB_API vmb_code vmb_catalog_list_json(vmb_catalog *cat, char **out, size_t *out
  */
 VMB_API vmb_code vmb_catalog_describe_json(vmb_catalog *cat, const char *backup, char **out,
                                            size_t *out_len, vmb_error **err);
+/**
+ * Lists the restores that left files in the location, as owned JSON, an array of Restore resources
+ * sorted by name. Of another program's restores the location knows no more than
+ * {"metadata":{"name"},"status":{"errors":n,"warnings":n}}; the cluster has the rest (see
+ * vmb_ctx_resources_json()). Unreadable entries are given as {"metadata":{"name"},"error":"…"}.
+ */
+VMB_API vmb_code vmb_catalog_restores_json(vmb_catalog *cat, char **out, size_t *out_len,
+                                           vmb_error **err);
 
 /** Files of a backup. */
 enum {
@@ -51,7 +59,9 @@ enum {
     VMB_FILE_VOLUME_SNAPSHOTS = 9,
     VMB_FILE_CSI_VOLUME_SNAPSHOTS = 10,         /**< of Velero 1.4 to 1.16, as the next one */
     VMB_FILE_CSI_VOLUME_SNAPSHOT_CONTENTS = 11,
-    VMB_FILE_RESTORE_LOG = 21,                  /**< of a restore: its name stands for the backup's */
+    VMB_FILE_RESTORE = 20,                      /**< the Restore as it ended, JSON; only of this library's
+                                                 *   restores. The restore's name stands for the backup's */
+    VMB_FILE_RESTORE_LOG = 21,                  /**< as all of a restore */
     VMB_FILE_RESTORE_RESULTS = 22,
     VMB_FILE_RESTORE_RESOURCE_LIST = 23,
     VMB_FILE_RESTORE_ITEM_OPERATIONS = 24,

@@ -122,6 +122,17 @@ VMB_API vmb_code vmb_ctx_load_locations(vmb_ctx *ctx, size_t *count, vmb_error *
  */
 VMB_API vmb_code vmb_ctx_locations_json(vmb_ctx *ctx, int32_t validate, char **out,
                                         size_t *out_len, vmb_error **err);
+/**
+ * Reads resources of Velero in the namespace of the setting "namespace" from the cluster.
+ * @param resource plural name in the group velero.io: "backups", "restores", "schedules",
+ *        "backupstoragelocations", "volumesnapshotlocations" and others
+ * @param name     NULL for all of them
+ * @param out      receives owned JSON: an array sorted by name, or the named one
+ * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (no cluster), VMB_E_NOT_FOUND (no such object, or a cluster
+ *         without that kind), VMB_E_DENIED and others of the cluster
+ */
+VMB_API vmb_code vmb_ctx_resources_json(vmb_ctx *ctx, const char *resource, const char *name,
+                                        char **out, size_t *out_len, vmb_error **err);
 
 #ifdef __cplusplus
 }

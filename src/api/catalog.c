@@ -75,6 +75,21 @@ vmb_code vmb_catalog_list_json(vmb_catalog *cat, char **out, size_t *out_len, vm
     return rc != VMB_OK ? rc : give(doc, out, out_len, err);
 }
 
+vmb_code vmb_catalog_restores_json(vmb_catalog *cat, char **out, size_t *out_len, vmb_error **err)
+{
+    if (cat == NULL || out == NULL) {
+        return missing(err, "vmb_catalog_restores_json");
+    }
+    vmbi_json *doc = NULL;
+    vmb_code rc = vmbi_ctx_check(cat->ctx, false, err);
+    if (rc == VMB_OK) {
+        vmbi_ctx_enter(cat->ctx);
+        rc = vmbi_catalog_restores(cat, &doc, err);
+        vmbi_ctx_leave(cat->ctx);
+    }
+    return rc != VMB_OK ? rc : give(doc, out, out_len, err);
+}
+
 vmb_code vmb_catalog_describe_json(vmb_catalog *cat, const char *backup, char **out,
                                    size_t *out_len, vmb_error **err)
 {

@@ -12,6 +12,8 @@
 
 /* Holds velero-backup.json while a backup is deleted. */
 #define VMBI_CATALOG_DELETING "vmbackup-deleting.json"
+/* Holds the Restore in the folder of a restore: Velero keeps it in the cluster only. */
+#define VMBI_CATALOG_RESTORE "vmbackup-restore.json"
 
 struct vmb_catalog {
     vmb_ctx *ctx; /* a reference */
@@ -37,6 +39,8 @@ vmb_code vmbi_location_validate(const vmb_ctx *ctx, const vmbi_store_location *l
 int32_t vmbi_catalog_file_of_kind(const char *kind);
 vmb_code vmbi_catalog_presign(vmb_catalog *cat, const char *backup, int32_t file, int64_t ttl_ns,
                               vmbi_buf *out, vmb_error **err);
+/* The restores that have files in the location. */
+vmb_code vmbi_catalog_restores(vmb_catalog *cat, vmbi_json **out, vmb_error **err);
 /* Removes the files of a restore. */
 vmb_code vmbi_catalog_remove_restore(vmb_catalog *cat, const char *restore, vmb_error **err);
 

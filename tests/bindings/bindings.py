@@ -142,6 +142,9 @@ def python(env):
     suite.check("Python: exceptions in providers become errors", done.returncode == 0, seen(done))
     done = run([sys.executable, "-c", REPOSITORY], env=env)
     suite.check("Python: repositories and disks", done.returncode == 0, seen(done))
+    done = run([sys.executable, "-c", CATALOGUE], env=env)
+    suite.check("Python: catalogue, plans, schedules, the cluster of a job, control",
+                done.returncode == 0, seen(done))
     interpreter = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
     if not shutil.which("valgrind"):
         suite.skip("needs valgrind")
@@ -189,6 +192,98 @@ except vmbackup.Error as e:
     assert e.code == constants.E_ARG, e
 run.close()
 context.close()
+assert vmbackup.live_count() == 0
+""" % CLUSTER
+
+
+CATALOGUE = """
+import os, sys, tempfile
+import vmbackup
+from vmbackup import constants, schedule
+
+HOUR = 3600 * 10**9
+looked = []
+
+class Look(vmbackup.Action):
+    applies_to = "configmaps"
+    def backup(self, job, group, resource, item, result):
+        cluster = job.cluster
+        meta = item["metadata"]
+        again = cluster.get("", "configmaps", meta["namespace"], meta["name"])
+        assert again["metadata"]["uid"] == meta["uid"]
+        assert cluster.serves("", "pods") and not cluster.serves("example.org", "pods")
+        assert meta["name"] in [c["metadata"]["name"]
+                                for c in cluster.list("", "configmaps", meta["namespace"])]
+        try:
+            cluster.create("", "configmaps", meta["namespace"], {"metadata": {"name": "x"}})
+            raise SystemExit("the folder was written")
+        except vmbackup.Error as e:
+            assert e.code == constants.E_UNSUPPORTED, e
+        assert job.backup["metadata"]["name"] == job.backup_name and not job.cancelled
+        job.sleep(1000)
+        looked.append(meta["name"])
+
+with tempfile.TemporaryDirectory() as folder:
+    context = vmbackup.Context()
+    context.use("cluster.dir", {"path": "%s"})
+    context.add_action(Look())
+    for name in ("near", "far"):
+        os.mkdir(os.path.join(folder, name))
+        context.add_location({"apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
+                              "metadata": {"name": name}, "spec": {
+                                  "provider": "vmbackup.io/dir", "default": name == "near",
+                                  "config": {"path": os.path.join(folder, name)}}})
+    spec = vmbackup.Spec("one")
+    spec["spec.includedNamespaces"] = ["other"]
+    spec["spec.snapshotVolumes"] = False
+    spec["spec.ttl"] = "1h"
+    assert spec.kind == "Backup" and spec.count("spec.includedNamespaces") == 1
+    assert spec.duration_ns("spec.ttl") == HOUR
+    assert vmbackup.Spec.restore("r", "one").kind == "Restore"
+    assert vmbackup.plan(context, spec)["kind"], "no plan"
+    looked.clear()  # plans ask actions for related objects, too
+    two = spec.clone()
+    two["metadata.name"] = "two"
+    two["spec.excludedResources"] = ["pods"]
+    for s in (spec, two):
+        run = vmbackup.Run(context, s)
+        assert run.execute() == "Completed", run.report()
+        run.close()
+    assert looked, "the action saw no ConfigMap"
+    near, far = vmbackup.Catalog(context), vmbackup.Catalog(context, "far")
+    assert near.verify("one")["ok"] and near.restores() == []
+    assert near.copy_to(far, "one", archiveOnly=True)["to"] == "far"
+    changes = near.diff("one", "one", far)
+    assert changes[-1]["changed"] == 0 and changes[-1]["same"] > 1, changes
+    assert near.diff("one", "two")[-1]["removed"] > 0
+    assert near.expired(2**62)[0]["name"] == "one" and near.orphans() == []
+    try:
+        near.presign("one", constants.FILE_CONTENTS, HOUR)
+        raise SystemExit("folders have no links")
+    except vmbackup.Error as e:
+        assert e.code == constants.E_UNSUPPORTED, e
+    assert near.delete("one")["deleted"] and len(near.list()) == 1
+    for ask in (lambda: context.resources("schedules"),
+                lambda: context.resource("restores", "none")):
+        try:
+            ask()
+            raise SystemExit("the folder has no such kind")
+        except vmbackup.Error as e:
+            assert e.code == constants.E_NOT_FOUND, e
+    try:
+        vmbackup.Control(context)
+        raise SystemExit("a folder cannot be watched")
+    except vmbackup.Error as e:
+        assert e.code == constants.E_UNSUPPORTED, e
+    for handle in (near, far, spec, two, context):
+        handle.close()
+day = 24 * HOUR
+assert schedule.next_after("@daily", 5) == day and schedule.last_before("@daily", day + 1) == day
+assert schedule.due("@hourly", 0, HOUR + 1) == (True, HOUR)
+made = schedule.backup_of({"apiVersion": "velero.io/v1", "kind": "Schedule",
+                           "metadata": {"name": "s"}, "spec": {
+                               "schedule": "@daily", "template": {"ttl": "1h"}}}, day)
+assert made["metadata"]["name"] == "s-19700102000000", made
 assert vmbackup.live_count() == 0
 """ % CLUSTER
 

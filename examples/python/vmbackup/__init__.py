@@ -9,15 +9,17 @@
     run.execute()
 """
 import json
-from ctypes import byref, c_char_p, c_int32, c_size_t, c_void_p, string_at
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from ctypes import byref, c_char_p, c_int32, c_int64, c_size_t, c_void_p, string_at
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from . import _abi, constants
 from ._abi import lib
 from .errors import Error, call, make, take_json, take_text
 from .handle import Handle as _Handle
-from .providers import (Action, ActionResult, Exec, Job, Store, action_vtable, exec_vtable,
-                        live_count, store_vtable)
+from .providers import (Action, ActionResult, Cluster, Exec, Job, Store, action_vtable,
+                        exec_vtable, live_count, store_vtable)
+from . import schedule
+from .control import Control
 from .repo import Blocks, Disk, Repo
 
 
@@ -63,7 +65,7 @@ class Selector(_Handle):
 
 
 class Spec(_Handle):
-    """A Backup resource. Fields are addressed by their path ("spec.includedNamespaces")."""
+    """A Backup or Restore. Fields are addressed by their path ("spec.includedNamespaces")."""
 
     _release = staticmethod(lib.vmb_spec_free)
 
@@ -77,6 +79,35 @@ class Spec(_Handle):
         data = text.encode()
         spec._pointer = make(lib.vmb_spec_parse, data, len(data), _optional(source))
         return spec
+
+    @classmethod
+    def restore(cls, name: str, backup: Optional[str] = None) -> "Spec":
+        """A new Restore, of a backup."""
+        spec = cls.__new__(cls)
+        spec._pointer = make(lib.vmb_spec_new_restore, name.encode(), _optional(backup))
+        return spec
+
+    def clone(self) -> "Spec":
+        spec = type(self).__new__(type(self))
+        spec._pointer = make(lib.vmb_spec_clone, self._pointer)
+        return spec
+
+    @property
+    def kind(self) -> str:
+        """"Backup" or "Restore"."""
+        return lib.vmb_spec_kind(self._pointer).decode()
+
+    def duration_ns(self, path: str) -> int:
+        """A duration ("spec.ttl") in nanoseconds."""
+        out = c_int64()
+        call(lib.vmb_spec_get_duration_ns, self._pointer, path.encode(), byref(out))
+        return out.value
+
+    def count(self, path: str) -> int:
+        """Elements of a list or map; 0 when it is unset."""
+        out = c_size_t()
+        call(lib.vmb_spec_get_count, self._pointer, path.encode(), byref(out))
+        return out.value
 
     def __getitem__(self, path: str) -> Any:
         """The value at a path; KeyError when it is unset."""
@@ -149,6 +180,15 @@ class Context(_Handle):
     def locations(self, validate: bool = False) -> List[Dict[str, Any]]:
         return take_json(lib.vmb_ctx_locations_json, self._pointer, int(validate))
 
+    def resources(self, resource: str) -> List[Dict[str, Any]]:
+        """Velero's resources in the cluster, by their plural name: "restores", "schedules" …"""
+        return take_json(lib.vmb_ctx_resources_json, self._pointer, resource.encode(), None)
+
+    def resource(self, resource: str, name: str) -> Dict[str, Any]:
+        """One of them; Error with E_NOT_FOUND when there is none."""
+        return take_json(lib.vmb_ctx_resources_json, self._pointer, resource.encode(),
+                         name.encode())
+
 
 class Event:
     """Progress of a run, copied."""
@@ -162,8 +202,13 @@ class Event:
         self.total: int = lib.vmb_event_total(pointer)
 
 
+def plan(context: Context, spec: Spec) -> Dict[str, Any]:
+    """What a backup would do: nothing is stored, no hook runs, no snapshot is cut."""
+    return take_json(lib.vmb_run_plan_json, context._pointer, spec._pointer)
+
+
 class Run(_Handle):
-    """One execution of a backup."""
+    """One execution of a backup or restore."""
 
     _release = staticmethod(lib.vmb_run_free)
 
@@ -199,6 +244,26 @@ class Run(_Handle):
         return take_json(lib.vmb_run_report_json, self._pointer)
 
 
+def _document(options: Mapping[str, Any]) -> Tuple[Optional[bytes], int]:
+    """Options as the library takes them: a document and its length."""
+    data = json.dumps(options).encode() if options else None
+    return data, len(data or b"")
+
+
+def _collect(function: Callable[..., int], *arguments: Any) -> bytes:
+    """Everything that a function hands to its write callback."""
+    parts: List[bytes] = []
+
+    def write(_user: Any, data: int, length: int) -> int:
+        try:
+            parts.append(string_at(data, length))
+            return constants.OK
+        except MemoryError:
+            return constants.E_NOMEM
+    call(function, *arguments, _abi.WRITE_FN(write), None)
+    return b"".join(parts)
+
+
 class Catalog(_Handle):
     """What a storage location holds."""
 
@@ -213,19 +278,49 @@ class Catalog(_Handle):
     def describe(self, backup: str) -> Dict[str, Any]:
         return take_json(lib.vmb_catalog_describe_json, self._pointer, backup.encode())
 
-    def read(self, backup: str, file: int) -> bytes:
-        """One of the FILE_ constants, whole."""
-        parts: List[bytes] = []
+    def restores(self) -> List[Dict[str, Any]]:
+        """The restores that left files in the location."""
+        return take_json(lib.vmb_catalog_restores_json, self._pointer)
 
-        def write(_user: Any, data: int, length: int) -> int:
-            try:
-                parts.append(string_at(data, length))
-                return constants.OK
-            except MemoryError:
-                return constants.E_NOMEM
-        callback = _abi.WRITE_FN(write)
-        call(lib.vmb_catalog_read, self._pointer, backup.encode(), file, callback, None)
-        return b"".join(parts)
+    def read(self, backup: str, file: int) -> bytes:
+        """One of the FILE_ constants, whole; of a restore, by its name, for FILE_RESTORE ones."""
+        return _collect(lib.vmb_catalog_read, self._pointer, backup.encode(), file)
+
+    def presign(self, backup: str, file: int, ttl_ns: int) -> str:
+        """A link to a file, as it lies in the store."""
+        out, length = c_void_p(), c_size_t()
+        call(lib.vmb_catalog_presign, self._pointer, backup.encode(), file, ttl_ns, byref(out),
+             byref(length))
+        return take_text(out, length.value)
+
+    def verify(self, backup: str, **options: Any) -> Dict[str, Any]:
+        """Whether a backup is whole; deep=True reads the volumes, too."""
+        return take_json(lib.vmb_catalog_verify_json, self._pointer, backup.encode(),
+                         *_document(options))
+
+    def copy_to(self, target: "Catalog", backup: str, **options: Any) -> Dict[str, Any]:
+        """Copies a backup into another location; archiveOnly=True without its volumes."""
+        return take_json(lib.vmb_catalog_copy, self._pointer, backup.encode(), target._pointer,
+                         *_document(options))
+
+    def diff(self, first: str, second: str, other: Optional["Catalog"] = None,
+             **options: Any) -> List[Dict[str, Any]]:
+        """What differs; the last element counts. ignore=["/metadata/labels"] leaves parts out."""
+        lines = _collect(lib.vmb_catalog_diff, self._pointer, first.encode(),
+                         (other or self)._pointer, second.encode(), *_document(options))
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def delete(self, backup: str, **options: Any) -> Dict[str, Any]:
+        """Deletes a backup with what it has elsewhere; "deleted" tells the outcome."""
+        return take_json(lib.vmb_catalog_delete, self._pointer, backup.encode(),
+                         *_document(options))
+
+    def expired(self, now_unix_ns: int) -> List[Dict[str, Any]]:
+        return take_json(lib.vmb_catalog_expired_json, self._pointer, now_unix_ns)
+
+    def orphans(self) -> List[Dict[str, Any]]:
+        """Folders without velero-backup.json."""
+        return take_json(lib.vmb_catalog_orphans_json, self._pointer)
 
     def read_item(self, backup: str, resource: str, namespace: Optional[str], name: str
                   ) -> Dict[str, Any]:
@@ -234,6 +329,6 @@ class Catalog(_Handle):
                          resource.encode(), _optional(namespace), name.encode())
 
 
-__all__ = ["Action", "ActionResult", "Blocks", "Catalog", "Context", "Disk", "Error", "Event",
-           "Exec", "Job", "Repo", "Run", "Selector", "Spec", "Store", "constants", "has_feature",
-           "live_count", "version"]
+__all__ = ["Action", "ActionResult", "Blocks", "Catalog", "Cluster", "Context", "Control", "Disk",
+           "Error", "Event", "Exec", "Job", "Repo", "Run", "Selector", "Spec", "Store",
+           "constants", "has_feature", "live_count", "plan", "schedule", "version"]

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type
 
 from . import _abi, constants
 from ._abi import lib
-from .errors import Error, call
+from .errors import Error, call, take_json
 
 _lock = threading.Lock()
 _next = itertools.count(1)
@@ -45,8 +45,73 @@ class Job:
     def backup_name(self) -> str:
         return lib.vmb_job_backup_name(self._pointer).decode()
 
+    @property
+    def backup(self) -> Dict[str, Any]:
+        """The Backup resource with defaults; {} outside of backups."""
+        return json.loads(lib.vmb_job_backup_json(self._pointer) or b"{}")
+
+    @property
+    def cancel_fd(self) -> int:
+        """Readable once the job is cancelled; -1 when there is none."""
+        return lib.vmb_job_cancel_fd(self._pointer)
+
+    def sleep(self, ns: int) -> None:
+        """Raises Error when the job is cancelled, or its time is up, before."""
+        call(lib.vmb_job_sleep, self._pointer, ns)
+
+    @property
+    def cluster(self) -> Optional["Cluster"]:
+        """The cluster of the run; None when it has none."""
+        pointer = lib.vmb_job_cluster(self._pointer)
+        return Cluster(pointer, self._pointer) if pointer else None
+
     def log(self, level: int, message: str) -> None:
         lib.vmb_job_log(self._pointer, level, message.encode())
+
+
+def _text(value: Optional[str]) -> Optional[bytes]:
+    return None if value is None else value.encode()
+
+
+class Cluster:
+    """The run's cluster, for other providers; valid as long as its job. The group is "" for the
+    core group, the resource a plural name, the namespace None for cluster-scoped objects."""
+
+    def __init__(self, pointer: int, job: int) -> None:
+        self._pointer = pointer
+        self._job = job
+
+    def get(self, group: str, resource: str, namespace: Optional[str], name: str,
+            version: Optional[str] = None) -> Dict[str, Any]:
+        return take_json(lib.vmb_cluster_get, self._pointer, self._job, group.encode(),
+                         _text(version), resource.encode(), _text(namespace), name.encode())
+
+    def list(self, group: str, resource: str, namespace: Optional[str] = None,
+             selector: Optional[str] = None, version: Optional[str] = None) -> List[Dict[str, Any]]:
+        return take_json(lib.vmb_cluster_list, self._pointer, self._job, group.encode(),
+                         _text(version), resource.encode(), _text(namespace), _text(selector))
+
+    def create(self, group: str, resource: str, namespace: Optional[str], item: Dict[str, Any],
+               version: Optional[str] = None) -> Dict[str, Any]:
+        data = json.dumps(item).encode()
+        return take_json(lib.vmb_cluster_create, self._pointer, self._job, group.encode(),
+                         _text(version), resource.encode(), _text(namespace), data, len(data))
+
+    def patch(self, group: str, resource: str, namespace: Optional[str], name: str, change: Any,
+              *, kind: int = constants.PATCH_MERGE, subresource: Optional[str] = None,
+              version: Optional[str] = None) -> Dict[str, Any]:
+        data = json.dumps(change).encode()
+        return take_json(lib.vmb_cluster_patch, self._pointer, self._job, group.encode(),
+                         _text(version), resource.encode(), _text(namespace), name.encode(),
+                         _text(subresource), kind, data, len(data))
+
+    def remove(self, group: str, resource: str, namespace: Optional[str], name: str,
+               version: Optional[str] = None) -> None:
+        call(lib.vmb_cluster_remove, self._pointer, self._job, group.encode(), _text(version),
+             resource.encode(), _text(namespace), name.encode())
+
+    def serves(self, group: str, resource: str) -> bool:
+        return lib.vmb_cluster_serves(self._pointer, group.encode(), resource.encode()) == 1
 
 
 class Store:

@@ -30,6 +30,7 @@ static const struct file_kind {
      "CSIBackupVolumeSnapshots"},
     {VMB_FILE_CSI_VOLUME_SNAPSHOT_CONTENTS, true,
      "backups/%s/%s-csi-volumesnapshotcontents.json.gz", "CSIBackupVolumeSnapshotContents"},
+    {VMB_FILE_RESTORE, false, "restores/%s/" VMBI_CATALOG_RESTORE, NULL},
     {VMB_FILE_RESTORE_LOG, true, "restores/%s/restore-%s-logs.gz", "RestoreLog"},
     {VMB_FILE_RESTORE_RESULTS, true, "restores/%s/restore-%s-results.gz", "RestoreResults"},
     {VMB_FILE_RESTORE_RESOURCE_LIST, true, "restores/%s/restore-%s-resource-list.json.gz",
@@ -118,7 +119,7 @@ static void explain_missing(vmb_catalog *cat, const char *backup, int32_t file, 
     vmb_job job = vmbi_catalog_job(cat);
     vmbi_buf path = VMBI_BUF_INIT(1024);
     bool exists = true;
-    if (file < VMB_FILE_RESTORE_LOG &&
+    if (file < VMB_FILE_RESTORE &&
         vmbi_backup_file(backup, "velero-backup.json", &path, NULL) == VMB_OK &&
         vmbi_store_exists(&cat->store, &job, path.data, &exists, NULL, NULL) == VMB_OK && !exists) {
         (void)vmbi_fail(err, VMB_E_NOT_FOUND, "backup %s does not exist in location %s", backup,

@@ -48,26 +48,31 @@ vmb_job vmbi_catalog_job(const vmb_catalog *cat)
     return job;
 }
 
+typedef struct folders {
+    const char *top; /* "backups/" */
+    vmbi_strs *names;
+} folders;
+
 static vmb_code note_prefix(void *user, const char *key, int64_t size, int64_t mtime,
                             int32_t is_prefix, vmb_error **err)
 {
-    vmbi_strs *names = user;
+    folders *f = user;
     (void)size;
     (void)mtime;
-    static const char top[] = "backups/";
-    if (!is_prefix || !vmbi_starts_with(key, top)) {
+    if (!is_prefix || !vmbi_starts_with(key, f->top)) {
         return VMB_OK;
     }
-    const char *name = key + sizeof(top) - 1;
+    const char *name = key + strlen(f->top);
     size_t len = strlen(name);
     len -= len > 0 && name[len - 1] == '/' ? 1 : 0;
     if (len == 0) {
         return VMB_OK;
     }
-    if (names->n >= MAX_BACKUPS) {
-        return vmbi_fail(err, VMB_E_LIMIT, "more than %d backups in the location", MAX_BACKUPS);
+    if (f->names->n >= MAX_BACKUPS) {
+        return vmbi_fail(err, VMB_E_LIMIT, "%s: more than %d folders in the location", f->top,
+                         MAX_BACKUPS);
     }
-    return vmbi_strs_addn(names, name, len, err);
+    return vmbi_strs_addn(f->names, name, len, err);
 }
 
 vmb_code vmbi_catalog_metadata(vmb_catalog *cat, const char *backup, vmbi_json **out,
@@ -99,8 +104,7 @@ vmb_code vmbi_catalog_metadata(vmb_catalog *cat, const char *backup, vmbi_json *
     return rc;
 }
 
-/* An entry for a backup whose metadata cannot be read. */
-static vmbi_json *unreadable(const char *name, const vmb_error *why)
+vmbi_json *vmbi_catalog_unreadable(const char *name, const vmb_error *why)
 {
     vmbi_json *e = vmbi_json_object();
     vmbi_json *meta = vmbi_json_ensure_object(e, "metadata");
@@ -125,14 +129,20 @@ vmb_code vmbi_catalog_require(vmb_catalog *cat, const char *backup, vmbi_json **
     return rc;
 }
 
-vmb_code vmbi_catalog_names(vmb_catalog *cat, vmbi_strs *names, vmb_error **err)
+vmb_code vmbi_catalog_folders(vmb_catalog *cat, const char *top, vmbi_strs *names, vmb_error **err)
 {
     vmb_job job = vmbi_catalog_job(cat);
-    struct vmb_key_sink sink = {note_prefix, names};
+    folders f = {top, names};
+    struct vmb_key_sink sink = {note_prefix, &f};
     job.limits = vmbi_limits_within(&job.limits, cat->store.timeout_ns);
-    vmb_code rc = vmbi_store_list(&cat->store, &job, "backups/", "/", &sink, err);
+    vmb_code rc = vmbi_store_list(&cat->store, &job, top, "/", &sink, err);
     vmbi_strs_sort(names);
     return rc;
+}
+
+vmb_code vmbi_catalog_names(vmb_catalog *cat, vmbi_strs *names, vmb_error **err)
+{
+    return vmbi_catalog_folders(cat, "backups/", names, err);
 }
 
 vmb_code vmbi_catalog_list(vmb_catalog *cat, vmbi_json **out, vmb_error **err)
@@ -147,7 +157,7 @@ vmb_code vmbi_catalog_list(vmb_catalog *cat, vmbi_json **out, vmb_error **err)
         if (got == VMB_E_NOMEM) {
             rc = vmbi_fail_nomem(err);
         } else if (got != VMB_E_NOT_FOUND) { /* without metadata it is no backup (yet) */
-            doc = got == VMB_OK ? doc : unreadable(names.v[i], why);
+            doc = got == VMB_OK ? doc : vmbi_catalog_unreadable(names.v[i], why);
             rc = vmbi_json_append(list, doc) ? VMB_OK : vmbi_fail_nomem(err);
         }
         vmb_error_free(why);

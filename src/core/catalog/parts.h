@@ -33,6 +33,9 @@ vmb_code vmbi_catalog_read_buf(vmb_catalog *cat, const char *backup, int32_t fil
 vmb_code vmbi_catalog_read_json(vmb_catalog *cat, const char *backup, int32_t file,
                                 vmbi_json **out, vmb_error **err);
 
+/* An entry of a list for what is there and cannot be read; NULL: no memory. */
+vmbi_json *vmbi_catalog_unreadable(const char *name, const vmb_error *why);
+
 /* One file of a folder. */
 typedef struct vmbi_catalog_key {
     char *path; /* below the location's prefix */
@@ -48,6 +51,8 @@ vmb_code vmbi_catalog_keys_of(vmb_catalog *cat, const char *folder, vmbi_catalog
                               vmb_error **err);
 void vmbi_catalog_keys_free(vmbi_catalog_keys *k);
 /* Names of all folders in "backups/", sorted. */
+vmb_code vmbi_catalog_folders(vmb_catalog *cat, const char *top, vmbi_strs *names,
+                              vmb_error **err); /* of "backups/" or "restores/" */
 vmb_code vmbi_catalog_names(vmb_catalog *cat, vmbi_strs *names, vmb_error **err);
 
 /* Walks the archive of a backup in pieces: every entry with its content, in memory one entry and

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "core/catalog.h"
 
 enum { MAX_FILE = 512 * 1024 * 1024 };
 
@@ -94,6 +95,24 @@ static void fill_volume_names(vmbi_restore *r)
     }
 }
 
+/* The Restore itself, which Velero has in the cluster only: so that a store alone tells of it. */
+static vmb_code put_resource(vmbi_restore *r, vmb_error **err)
+{
+    vmbi_buf path = VMBI_BUF_INIT(1024);
+    vmbi_buf text = VMBI_BUF_INIT(MAX_FILE);
+    vmb_code rc = vmbi_json_print(r->resource, &text, err);
+    if (rc == VMB_OK) {
+        vmbi_buf_addf(&path, "restores/%s/" VMBI_CATALOG_RESTORE, r->name);
+        rc = vmbi_buf_check(&path, err, "store key");
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_store_put(&r->store, &r->job, path.data, text.data, text.len, 0, err);
+    }
+    vmbi_buf_free(&path);
+    vmbi_buf_free(&text);
+    return rc;
+}
+
 /* Velero's order: log, results, resource list, operations, volumes. */
 vmb_code vmbi_restore_put_files(vmbi_restore *r, vmb_error **err)
 {
@@ -114,6 +133,9 @@ vmb_code vmbi_restore_put_files(vmbi_restore *r, vmb_error **err)
     }
     if (rc == VMB_OK) {
         rc = put_json(r, "", "-volumeinfo.json.gz", r->volumes, err);
+    }
+    if (rc == VMB_OK) {
+        rc = put_resource(r, err);
     }
     vmbi_json_free(none);
     return rc;

@@ -462,11 +462,11 @@ static vmb_code execute(vmb_run *run, vmbi_restore *r, const char **phase, vmb_e
     } else if (rc == VMB_OK) {
         rc = restore_backup(run, r, phase, err);
         r->completion_unix_ns = vmbi_unix_ns();
-        leave_files(r, rc == VMB_OK);
-        vmbi_restore_relay(r);
         vmb_error *why = NULL;
         vmb_code set = set_status(
             r, *phase, rc != VMB_OK && err != NULL ? vmb_error_message(*err) : NULL, NULL, &why);
+        leave_files(r, rc == VMB_OK); /* with the outcome */
+        vmbi_restore_relay(r);
         if (rc == VMB_OK) {
             rc = set;
             vmbi_error_move(err, &why);

@@ -76,6 +76,7 @@ static void null_arguments_are_refused_everywhere(void **state)
     REFUSED(vmb_ctx_add_location(NULL, "{}", 2, NULL));
     REFUSED(vmb_ctx_load_locations(NULL, &n, NULL));
     REFUSED(vmb_ctx_locations_json(NULL, 0, &text, NULL, NULL));
+    REFUSED(vmb_ctx_resources_json(NULL, "backups", NULL, &text, NULL, NULL));
     assert_int_equal(vmb_ctx_new(&ctx, NULL), VMB_OK);
     REFUSED(vmb_ctx_set(ctx, NULL, "x", NULL));
     REFUSED(vmb_ctx_set(ctx, "namespace", NULL, NULL));
@@ -83,6 +84,8 @@ static void null_arguments_are_refused_everywhere(void **state)
     REFUSED(vmb_ctx_use(ctx, "cluster.dir", NULL, 5, NULL));
     REFUSED(vmb_ctx_add_location(ctx, NULL, 2, NULL));
     REFUSED(vmb_ctx_locations_json(ctx, 0, NULL, NULL, NULL));
+    REFUSED(vmb_ctx_resources_json(ctx, NULL, NULL, &text, NULL, NULL));
+    REFUSED(vmb_ctx_resources_json(ctx, "backups", NULL, NULL, NULL, NULL));
     REFUSED(vmb_spec_new("x", NULL, NULL));
     REFUSED(vmb_spec_parse(NULL, 0, NULL, &spec, NULL));
     REFUSED(vmb_spec_parse("{}", 2, NULL, NULL, NULL));

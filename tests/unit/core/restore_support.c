@@ -441,6 +441,7 @@ static void remove_tree(const char *path)
                                         "restores/r1/restore-r1-resource-list.json.gz",
                                         "restores/r1/restore-r1-itemoperations.json.gz",
                                         "restores/r1/r1-volumeinfo.json.gz",
+                                        "restores/r1/vmbackup-restore.json",
                                         "restores/r1/vmbackup-unfinished.json",
                                         "restores/r1",
                                         "restores",

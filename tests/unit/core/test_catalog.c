@@ -760,6 +760,68 @@ static void files_of_restores_are_read_by_their_name(void **state)
     rig_down(&r);
 }
 
+static void restores_are_listed_with_what_the_location_knows_of_them(void **state)
+{
+    (void)state;
+    rig r;
+    char path[256];
+    char *out = NULL;
+    static const char *const folders[] = {"restores", "restores/r1", "restores/r2", "restores/r3",
+                                          "restores/r4"};
+    rig_up(&r, 0);
+    assert_int_equal(vmb_catalog_restores_json(r.one, &out, NULL, NULL), VMB_OK);
+    assert_string_equal(out, "[]");
+    vmb_free(out);
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        path_of(&r, "one", folders[i], path);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    /* ours; Velero's; one that names another; one without any file that tells */
+    write_file(&r, "restores/r1/vmbackup-restore.json",
+               "{\"metadata\":{\"name\":\"r1\"},\"status\":{\"phase\":\"Completed\"}}", false);
+    write_file(&r, "restores/r2/restore-r2-results.gz",
+               "{\"errors\":{\"velero\":[\"a\"],\"namespaces\":{\"n\":[\"b\",\"c\"]}},"
+               "\"warnings\":{\"cluster\":[\"d\"]}}\n", true);
+    write_file(&r, "restores/r3/vmbackup-restore.json", "{\"metadata\":{\"name\":\"r1\"}}", false);
+    write_file(&r, "restores/r4/restore-r4-logs.gz", "x\n", true);
+    assert_int_equal(vmb_catalog_restores_json(r.one, &out, NULL, NULL), VMB_OK);
+    assert_string_equal(
+        out, "[{\"metadata\":{\"name\":\"r1\"},\"status\":{\"phase\":\"Completed\"}},"
+             "{\"metadata\":{\"name\":\"r2\"},\"status\":{\"errors\":3,\"warnings\":1}},"
+             "{\"error\":\"restores/r3/vmbackup-restore.json: metadata.name is not r3\","
+             "\"metadata\":{\"name\":\"r3\"}},"
+             "{\"metadata\":{\"name\":\"r4\"},\"status\":{}}]");
+    vmb_free(out);
+    rig_down(&r);
+}
+
+static void resources_of_the_cluster_are_sorted_and_have_their_type(void **state)
+{
+    (void)state;
+    rig r;
+    char *out = NULL;
+    vmb_error *err = NULL;
+    rig_up(&r, CLUSTER);
+    assert_int_equal(vmb_ctx_resources_json(r.ctx, "restores", NULL, &out, NULL, NULL), VMB_OK);
+    expect_in(out, "[{\"apiVersion\":\"velero.io/v1\",\"kind\":\"Restore\",\"metadata\":{\"name\":\"r1\"");
+    expect_in(out, "\"name\":\"r2\"");
+    vmb_free(out);
+    out = NULL;
+    assert_int_equal(vmb_ctx_resources_json(r.ctx, "schedules", "none", &out, NULL, &err),
+                     VMB_E_NOT_FOUND);
+    assert_null(out);
+    assert_non_null(strstr(vmb_error_message(err), "schedules none in namespace velero"));
+    vmb_error_free(err);
+    assert_int_equal(vmb_ctx_resources_json(r.ctx, "pods", NULL, &out, NULL, NULL), VMB_E_ARG);
+    assert_int_equal(vmb_ctx_resources_json(r.ctx, "restores", "a/b", &out, NULL, NULL),
+                     VMB_E_ARG);
+    rig_down(&r);
+    rig_up(&r, 0);
+    assert_int_equal(vmb_ctx_resources_json(r.ctx, "restores", NULL, &out, NULL, NULL),
+                     VMB_E_STATE);
+    rig_down(&r);
+}
+
 /* ---- memory -------------------------------------------------------------------------------------- */
 
 static vmb_code work_once(rig *r)
@@ -827,6 +889,8 @@ int main(void)
         cmocka_unit_test(orphan_goes_when_it_is_old_enough),
         cmocka_unit_test(expired_backups_are_those_past_their_time),
         cmocka_unit_test(files_of_restores_are_read_by_their_name),
+        cmocka_unit_test(restores_are_listed_with_what_the_location_knows_of_them),
+        cmocka_unit_test(resources_of_the_cluster_are_sorted_and_have_their_type),
         cmocka_unit_test(operations_memory_runs_out_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0 ? 1 : 0;
