@@ -25,5 +25,10 @@ typedef vmb_code (*vmbi_tar_entry_fn)(void *user, const char *path, const char *
                                       vmb_error **err);
 vmb_code vmbi_tar_read(vmbi_read_fn read, void *read_user, size_t max_file, vmbi_tar_entry_fn fn,
                        void *user, vmb_error **err);
+/* The same without contents: where each regular file's entry begins in the tar. */
+typedef vmb_code (*vmbi_tar_place_fn)(void *user, const char *path, uint64_t place,
+                                      vmb_error **err);
+vmb_code vmbi_tar_places(vmbi_read_fn read, void *read_user, vmbi_tar_place_fn fn, void *user,
+                         vmb_error **err);
 
 #endif

@@ -213,9 +213,16 @@ static const char *entry_path(struct archive_entry *e)
     return path != NULL ? path : archive_entry_pathname(e);
 }
 
+/* Who gets the entries: one of the two. */
+typedef struct receiver {
+    vmbi_tar_entry_fn entry;
+    vmbi_tar_place_fn place;
+    void *user;
+} receiver;
+
 /* One entry; *stop when the walk shall end. */
 static vmb_code take_entry(source *s, struct archive *a, struct archive_entry *e, vmbi_buf *content,
-                           vmbi_tar_entry_fn fn, void *user, bool *stop, vmb_error **err)
+                           const receiver *to, bool *stop, vmb_error **err)
 {
     const char *path = entry_path(e);
     vmb_code code;
@@ -228,13 +235,13 @@ static vmb_code take_entry(source *s, struct archive *a, struct archive_entry *e
         return vmbi_fail(err, VMB_E_INVALID, "archive entry whose path is no UTF-8");
     }
     code = check_path(&path, err);
-    if (code == VMB_OK) {
+    if (code == VMB_OK && to->place != NULL) {
+        code = to->place(to->user, path, (uint64_t)archive_read_header_position(a), err);
+    } else if (code == VMB_OK) {
         code = read_content(s, a, path, content, err);
+        code = code == VMB_OK ? to->entry(to->user, path, content->data, content->len, err) : code;
     }
-    if (code == VMB_OK) {
-        code = fn(user, path, content->data, content->len, err);
-        *stop = code > 0;
-    }
+    *stop = code > 0;
     return code > 0 ? VMB_OK : code;
 }
 
@@ -254,8 +261,8 @@ static vmb_code drain(source *s, vmb_error **err)
     return VMB_OK;
 }
 
-static vmb_code walk(source *s, struct archive *a, vmbi_buf *content, vmbi_tar_entry_fn fn,
-                     void *user, vmb_error **err)
+static vmb_code walk(source *s, struct archive *a, vmbi_buf *content, const receiver *to,
+                     vmb_error **err)
 {
     vmb_code code = VMB_OK;
     bool stop = false;
@@ -270,13 +277,13 @@ static vmb_code walk(source *s, struct archive *a, vmbi_buf *content, vmbi_tar_e
         if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN) {
             return fail_archive(s, a, err);
         }
-        code = take_entry(s, a, e, content, fn, user, &stop, err);
+        code = take_entry(s, a, e, content, to, &stop, err);
     }
     return code;
 }
 
-vmb_code vmbi_tar_read(vmbi_read_fn read, void *read_user, size_t max_file, vmbi_tar_entry_fn fn,
-                       void *user, vmb_error **err)
+static vmb_code read_archive(vmbi_read_fn read, void *read_user, size_t max_file,
+                             const receiver *to, vmb_error **err)
 {
     source *s = vmbi_zalloc(sizeof(*s));
     vmbi_buf content = VMBI_BUF_INIT(max_file);
@@ -295,7 +302,7 @@ vmb_code vmbi_tar_read(vmbi_read_fn read, void *read_user, size_t max_file, vmbi
     }
     a = open_archive(s, &code, err);
     if (a != NULL) {
-        code = walk(s, a, &content, fn, user, err);
+        code = walk(s, a, &content, to, err);
     }
 out:
     if (a != NULL) {
@@ -306,4 +313,18 @@ out:
     vmb_error_free(s->err);
     vmbi_free(s);
     return code;
+}
+
+vmb_code vmbi_tar_read(vmbi_read_fn read, void *read_user, size_t max_file, vmbi_tar_entry_fn fn,
+                       void *user, vmb_error **err)
+{
+    receiver to = {fn, NULL, user};
+    return read_archive(read, read_user, max_file, &to, err);
+}
+
+vmb_code vmbi_tar_places(vmbi_read_fn read, void *read_user, vmbi_tar_place_fn fn, void *user,
+                         vmb_error **err)
+{
+    receiver to = {NULL, fn, user};
+    return read_archive(read, read_user, 0, &to, err);
 }

@@ -13,6 +13,33 @@
         NULL, VMBI_FIELD_ANY, 0, NULL                                                              \
     }
 
+/* What Backups, Restores and their hooks have in common. */
+#define NAMESPACE_FILTERS                                                                          \
+    {"includedNamespaces", VMBI_FIELD_STRINGS, N, NULL},                                           \
+    {                                                                                              \
+        "excludedNamespaces", VMBI_FIELD_STRINGS, N, NULL                                          \
+    }
+#define RESOURCE_FILTERS                                                                           \
+    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},                                            \
+    {                                                                                              \
+        "excludedResources", VMBI_FIELD_STRINGS, N, NULL                                           \
+    }
+#define LABEL_FILTERS                                                                              \
+    {"labelSelector", VMBI_FIELD_OBJECT, N, selector_fields},                                      \
+    {                                                                                              \
+        "orLabelSelectors", VMBI_FIELD_OBJECTS, N, selector_fields                                 \
+    }
+#define HOOK_CONDITIONS                                                                            \
+    {"name", VMBI_FIELD_STRING, R, NULL}, NAMESPACE_FILTERS, RESOURCE_FILTERS,                     \
+    {                                                                                              \
+        "labelSelector", VMBI_FIELD_OBJECT, N, selector_fields                                     \
+    }
+#define EXEC_COMMAND                                                                               \
+    {"container", VMBI_FIELD_STRING, 0, NULL}, {"command", VMBI_FIELD_STRINGS, R, NULL},           \
+    {                                                                                              \
+        "onError", VMBI_FIELD_STRING, 0, NULL                                                      \
+    }
+
 static const vmbi_field expression_fields[] = {
     {"key", VMBI_FIELD_STRING, R, NULL},
     {"operator", VMBI_FIELD_STRING, R, NULL},
@@ -27,9 +54,7 @@ static const vmbi_field selector_fields[] = {
 };
 
 static const vmbi_field exec_fields[] = {
-    {"container", VMBI_FIELD_STRING, 0, NULL},
-    {"command", VMBI_FIELD_STRINGS, R, NULL},
-    {"onError", VMBI_FIELD_STRING, 0, NULL},
+    EXEC_COMMAND,
     {"timeout", VMBI_FIELD_DURATION, 0, NULL},
     END,
 };
@@ -40,12 +65,7 @@ static const vmbi_field hook_fields[] = {
 };
 
 static const vmbi_field hook_entry_fields[] = {
-    {"name", VMBI_FIELD_STRING, R, NULL},
-    {"includedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"labelSelector", VMBI_FIELD_OBJECT, N, selector_fields},
+    HOOK_CONDITIONS,
     {"pre", VMBI_FIELD_OBJECTS, 0, hook_fields},
     {"post", VMBI_FIELD_OBJECTS, 0, hook_fields},
     END,
@@ -75,17 +95,14 @@ static const vmbi_field uploader_fields[] = {
 
 static const vmbi_field spec_fields[] = {
     {"metadata", VMBI_FIELD_OBJECT, 0, template_metadata_fields},
-    {"includedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
+    NAMESPACE_FILTERS,
+    RESOURCE_FILTERS,
     {"includeClusterResources", VMBI_FIELD_BOOL, N, NULL},
     {"includedClusterScopedResources", VMBI_FIELD_STRINGS, N, NULL},
     {"excludedClusterScopedResources", VMBI_FIELD_STRINGS, N, NULL},
     {"includedNamespaceScopedResources", VMBI_FIELD_STRINGS, N, NULL},
     {"excludedNamespaceScopedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"labelSelector", VMBI_FIELD_OBJECT, N, selector_fields},
-    {"orLabelSelectors", VMBI_FIELD_OBJECTS, N, selector_fields},
+    LABEL_FILTERS,
     {"snapshotVolumes", VMBI_FIELD_BOOL, N, NULL},
     {"ttl", VMBI_FIELD_DURATION, 0, NULL},
     {"volumeGroupSnapshotLabelKey", VMBI_FIELD_STRING, 0, NULL},
@@ -137,9 +154,7 @@ const vmbi_field vmbi_backup_fields = {"", VMBI_FIELD_OBJECT, 0, backup_fields};
 /* ---- Restore ------------------------------------------------------------------------------- */
 
 static const vmbi_field restore_exec_fields[] = {
-    {"container", VMBI_FIELD_STRING, 0, NULL},
-    {"command", VMBI_FIELD_STRINGS, R, NULL},
-    {"onError", VMBI_FIELD_STRING, 0, NULL},
+    EXEC_COMMAND,
     {"execTimeout", VMBI_FIELD_DURATION, 0, NULL},
     {"waitTimeout", VMBI_FIELD_DURATION, 0, NULL},
     {"waitForReady", VMBI_FIELD_BOOL, N, NULL},
@@ -159,12 +174,7 @@ static const vmbi_field restore_hook_fields[] = {
 };
 
 static const vmbi_field restore_hook_entry_fields[] = {
-    {"name", VMBI_FIELD_STRING, R, NULL},
-    {"includedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"labelSelector", VMBI_FIELD_OBJECT, N, selector_fields},
+    HOOK_CONDITIONS,
     {"postHooks", VMBI_FIELD_OBJECTS, 0, restore_hook_fields},
     END,
 };
@@ -175,8 +185,7 @@ static const vmbi_field restore_hooks_fields[] = {
 };
 
 static const vmbi_field restore_status_fields[] = {
-    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
+    RESOURCE_FILTERS,
     END,
 };
 
@@ -189,13 +198,10 @@ static const vmbi_field downloader_fields[] = {
 static const vmbi_field restore_spec_fields[] = {
     {"backupName", VMBI_FIELD_STRING, 0, NULL},
     {"scheduleName", VMBI_FIELD_STRING, 0, NULL},
-    {"includedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedNamespaces", VMBI_FIELD_STRINGS, N, NULL},
-    {"includedResources", VMBI_FIELD_STRINGS, N, NULL},
-    {"excludedResources", VMBI_FIELD_STRINGS, N, NULL},
+    NAMESPACE_FILTERS,
+    RESOURCE_FILTERS,
     {"namespaceMapping", VMBI_FIELD_MAP, 0, NULL},
-    {"labelSelector", VMBI_FIELD_OBJECT, N, selector_fields},
-    {"orLabelSelectors", VMBI_FIELD_OBJECTS, N, selector_fields},
+    LABEL_FILTERS,
     {"restorePVs", VMBI_FIELD_BOOL, N, NULL},
     {"restoreStatus", VMBI_FIELD_OBJECT, N, restore_status_fields},
     {"preserveNodePorts", VMBI_FIELD_BOOL, N, NULL},

@@ -5,7 +5,11 @@
 
 #include "base/error.h"
 
-enum { TOKEN_MAX = 1024 };
+enum {
+    TOKEN_MAX = 1024,
+    NODE_BYTES = 16,                  /* what a value counts besides its text */
+    RESULT_MAX_BYTES = 16 * 1024 * 1024 /* etcd takes objects of 1.5 MiB */
+};
 
 typedef struct pointer {
     vmbi_json *parent; /* NULL: the document itself is meant */
@@ -212,6 +216,25 @@ static vmb_code test(vmbi_json *doc, const vmbi_jsonpatch_op *op, vmbi_jsonpatch
     return vmbi_fail(err, VMB_E_INVALID, "testing path %s failed", op->path);
 }
 
+/* About what a tree takes as text; stops counting beyond the limit. */
+static size_t weight(const vmbi_json *v)
+{
+    size_t sum = NODE_BYTES + (vmbi_json_is_string(v) ? vmbi_json_str_len(v) : 0);
+
+    if (vmbi_json_is_object(v)) {
+        for (void *it = vmbi_json_iter(v); it != NULL && sum <= RESULT_MAX_BYTES;
+             it = vmbi_json_iter_next(v, it)) {
+            sum += strlen(vmbi_json_iter_key(it)) + weight(vmbi_json_iter_value(it));
+        }
+    } else if (vmbi_json_is_array(v)) {
+        for (size_t i = 0; i < vmbi_json_len(v) && sum <= RESULT_MAX_BYTES; i++) {
+            sum += weight(vmbi_json_at(v, i));
+        }
+    }
+    return sum;
+}
+
+/* A copy of the document into itself doubles it: a few of them would fill any memory. */
 static vmb_code copy(vmbi_json **doc, const vmbi_jsonpatch_op *op, vmbi_jsonpatch_end *end,
                      vmb_error **err)
 {
@@ -221,6 +244,10 @@ static vmb_code copy(vmbi_json **doc, const vmbi_jsonpatch_op *op, vmbi_jsonpatc
 
     if (code == VMB_OK && v == NULL) {
         code = missing(op, op->from, end, err);
+    }
+    if (code == VMB_OK && weight(v) + weight(*doc) > RESULT_MAX_BYTES) {
+        code = vmbi_fail(err, VMB_E_LIMIT, "copy from \"%s\" would make an object of more than %d MiB",
+                         op->from, RESULT_MAX_BYTES / (1024 * 1024));
     }
     return code == VMB_OK ? add(doc, op, vmbi_json_copy(v), end, err) : code;
 }

@@ -21,7 +21,8 @@ typedef enum vmbi_jsonpatch_end {
 } vmbi_jsonpatch_end;
 
 /* Applies one operation to *doc, in place. VMB_OK with *end DONE; VMB_E_INVALID with *end telling
- * what kind of failure it was (DONE: a malformed operation); VMB_E_NOMEM. A failed operation may
+ * what kind of failure it was (DONE: a malformed operation); VMB_E_LIMIT when a copy
+ * would make the document too large; VMB_E_NOMEM. A failed operation may
  * have changed nothing; patch a copy to apply several or none. */
 vmb_code vmbi_jsonpatch_apply(vmbi_json **doc, const vmbi_jsonpatch_op *op, vmbi_jsonpatch_end *end,
                               vmb_error **err);

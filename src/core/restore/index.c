@@ -292,6 +292,7 @@ void vmbi_index_free(vmbi_index *x)
     for (size_t i = 0; i < x->n; i++) {
         free_resource(x->resources[i]);
     }
+    vmbi_index_seek_free(x->seek);
     vmbi_free(x->resources);
     vmbi_map_free(&x->by_name);
     vmbi_map_free(&x->namespaces);

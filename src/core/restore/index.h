@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The objects of an archive, at hand in any order: read through once, kept compressed in chunks
- * within a budget. Resources that do not fit are read from the store again when their turn comes.
+ * within a budget. Resources that do not fit are read from the store again when their turn comes;
+ * where their objects lie is noted when one is looked up.
  *
  * Reading is for one thread; get is for any, once reading has ended. */
 #ifndef VMBI_CORE_RESTORE_INDEX_H
@@ -48,6 +49,8 @@ typedef struct vmbi_index_resource {
     uint32_t *sorted; /* items by namespace and name; made by the first get */
 } vmbi_index_resource;
 
+typedef struct vmbi_index_seek vmbi_index_seek;
+
 typedef struct vmbi_index {
     const vmbi_store *store;
     vmb_job *job;
@@ -62,7 +65,9 @@ typedef struct vmbi_index {
     int64_t items;
     bool has_resources;        /* the archive has a folder resources/ at all */
     vmbi_index_resource *last; /* of the entry read last */
-    pthread_mutex_t lock;      /* of `sorted` */
+    vmbi_index_seek *seek;     /* places of streamed objects; made when one is looked up */
+    bool no_seek;              /* there are too many */
+    pthread_mutex_t lock;      /* of `sorted` and these two */
 } vmbi_index;
 
 /* Tells whether objects of a resource can be wanted at all; the others are not kept. */

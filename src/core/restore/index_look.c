@@ -131,25 +131,41 @@ static vmb_code absent(const char *group_resource, const char *ns, const char *n
                      ns[0] != '\0' ? "/" : "", name);
 }
 
+static vmb_code get_streamed(vmbi_index *x, search *s, vmb_error **err)
+{
+    bool known = false;
+    vmb_code rc = vmbi_index_seek_get(x, s->group_resource, s->ns, s->name, s->out, &known,
+                                      &s->found, err);
+    if (rc == VMB_OK && !known) {
+        rc = vmbi_index_walk(x, match, s, err);
+    }
+    return rc == VMB_OK && !s->found ? absent(s->group_resource, s->ns, s->name, err) : rc;
+}
+
+/* NULL in *item: the resource has none of that name. */
+static vmb_code look_up(vmbi_index *x, vmbi_index_resource *r, const char *ns, const char *name,
+                        const vmbi_index_item **item, vmb_error **err)
+{
+    vmb_code rc = sort_items(x, r, err);
+    *item = rc == VMB_OK ? find_item(x, r, ns, name) : NULL;
+    return rc;
+}
+
 vmb_code vmbi_index_get(vmbi_index *x, const char *group_resource, const char *ns, const char *name,
                         vmbi_buf *out, vmb_error **err)
 {
     vmbi_index_resource *r = vmbi_index_find(x, group_resource);
+    const vmbi_index_item *item = NULL;
     if (r == NULL || r->count == 0) {
         return absent(group_resource, ns, name, err);
     }
     if (r->streamed) {
         search s = {group_resource, ns, name, out, false};
-        vmb_code rc = vmbi_index_walk(x, match, &s, err);
-        return rc == VMB_OK && !s.found ? absent(group_resource, ns, name, err) : rc;
+        return get_streamed(x, &s, err);
     }
-    vmb_code rc = sort_items(x, r, err);
-    const vmbi_index_item *item = rc == VMB_OK ? find_item(x, r, ns, name) : NULL;
-    if (rc != VMB_OK) {
-        return rc;
-    }
-    if (item == NULL) {
-        return absent(group_resource, ns, name, err);
+    vmb_code rc = look_up(x, r, ns, name, &item, err);
+    if (rc != VMB_OK || item == NULL) {
+        return rc != VMB_OK ? rc : absent(group_resource, ns, name, err);
     }
     vmbi_buf raw = VMBI_BUF_INIT(2 * (size_t)VMBI_INDEX_MAX_ITEM);
     rc = unpack(&r->chunks[item->chunk], &raw, err);
@@ -163,10 +179,22 @@ vmb_code vmbi_index_get(vmbi_index *x, const char *group_resource, const char *n
 
 bool vmbi_index_has(vmbi_index *x, const char *group_resource, const char *ns, const char *name)
 {
-    vmbi_buf text = VMBI_BUF_INIT(VMBI_INDEX_MAX_ITEM);
-    vmb_code rc = vmbi_index_get(x, group_resource, ns, name, &text, NULL);
-    vmbi_buf_free(&text);
-    return rc == VMB_OK;
+    vmbi_index_resource *r = vmbi_index_find(x, group_resource);
+    const vmbi_index_item *item = NULL;
+    bool known = false;
+    bool has = false;
+    if (r == NULL || r->count == 0) {
+        return false;
+    }
+    if (!r->streamed) {
+        return look_up(x, r, ns, name, &item, NULL) == VMB_OK && item != NULL;
+    }
+    if (vmbi_index_seek_has(x, group_resource, ns, name, &known, &has, NULL) == VMB_OK && !known) {
+        vmbi_buf text = VMBI_BUF_INIT(VMBI_INDEX_MAX_ITEM);
+        has = vmbi_index_get(x, group_resource, ns, name, &text, NULL) == VMB_OK;
+        vmbi_buf_free(&text);
+    }
+    return has;
 }
 
 /* ---- all of a resource --------------------------------------------------------------------- */

@@ -9,36 +9,45 @@ enum { READ_BYTES = 1024 * 1024 };
 
 /* ---- the archive as a stream --------------------------------------------------------------- */
 
-/* The tar reader pulls and stores push: the object is fetched in ranges. */
-typedef struct source {
-    const vmbi_store *store;
-    vmb_job *job;
-    const char *key;
-    int64_t size;
-    int64_t offset;
-    vmbi_buf part;
-    size_t used;
-} source;
-
-static vmb_code fetch_part(source *s, vmb_error **err)
+vmb_code vmbi_index_open(const vmbi_index *x, vmbi_index_source *s, vmb_error **err)
 {
-    const vmb_store_provider *p = &s->store->location->store;
+    const vmb_store_provider *p = &x->store->location->store;
+    int64_t mtime = 0;
+    *s = (vmbi_index_source){
+        .x = x, .key = VMBI_BUF_INIT(4096), .part = VMBI_BUF_INIT(READ_BYTES)};
+    vmb_code rc = vmbi_store_key(x->store, x->path, &s->key, err);
+    if (rc == VMB_OK) {
+        rc = p->stat(p->user, x->job, s->key.data, &s->size, &mtime, err);
+        rc = vmbi_check_provider(err, rc, "look at an object");
+    }
+    return rc;
+}
+
+void vmbi_index_close(vmbi_index_source *s)
+{
+    vmbi_buf_free(&s->part);
+    vmbi_buf_free(&s->key);
+}
+
+static vmb_code fetch_part(vmbi_index_source *s, vmb_error **err)
+{
+    const vmb_store_provider *p = &s->x->store->location->store;
     int64_t want = s->size - s->offset < READ_BYTES ? s->size - s->offset : READ_BYTES;
     vmbi_buf_reset(&s->part);
     s->used = 0;
     struct vmb_sink sink = vmbi_sink_to_buf(&s->part);
-    vmb_code rc = p->get(p->user, s->job, s->key, s->offset, want, &sink, err);
+    vmb_code rc = p->get(p->user, s->x->job, s->key.data, s->offset, want, &sink, err);
     rc = vmbi_check_provider(err, rc, "read an object");
     if (rc == VMB_OK && s->part.len != (size_t)want) {
-        rc = vmbi_fail(err, VMB_E_CONFLICT, "%s: changed while it was read", s->key);
+        rc = vmbi_fail(err, VMB_E_CONFLICT, "%s: changed while it was read", s->key.data);
     }
     s->offset += want;
     return rc;
 }
 
-static int64_t read_part(void *user, void *buf, size_t size, vmb_error **err)
+int64_t vmbi_index_pull(void *source, void *buf, size_t size, vmb_error **err)
 {
-    source *s = user;
+    vmbi_index_source *s = source;
     if (s->used == s->part.len) {
         if (s->offset >= s->size) {
             return 0;
@@ -56,21 +65,12 @@ static int64_t read_part(void *user, void *buf, size_t size, vmb_error **err)
 
 vmb_code vmbi_index_walk(const vmbi_index *x, vmbi_tar_entry_fn fn, void *user, vmb_error **err)
 {
-    vmbi_buf key = VMBI_BUF_INIT(4096);
-    source s = {.store = x->store, .job = x->job, .part = VMBI_BUF_INIT(READ_BYTES)};
-    const vmb_store_provider *p = &x->store->location->store;
-    int64_t mtime = 0;
-    vmb_code rc = vmbi_store_key(x->store, x->path, &key, err);
+    vmbi_index_source s;
+    vmb_code rc = vmbi_index_open(x, &s, err);
     if (rc == VMB_OK) {
-        s.key = key.data;
-        rc = p->stat(p->user, x->job, s.key, &s.size, &mtime, err);
-        rc = vmbi_check_provider(err, rc, "look at an object");
+        rc = vmbi_tar_read(vmbi_index_pull, &s, VMBI_INDEX_MAX_ITEM, fn, user, err);
     }
-    if (rc == VMB_OK) {
-        rc = vmbi_tar_read(read_part, &s, VMBI_INDEX_MAX_ITEM, fn, user, err);
-    }
-    vmbi_buf_free(&s.part);
-    vmbi_buf_free(&key);
+    vmbi_index_close(&s);
     return rc != VMB_OK ? vmbi_wrap(err, rc, "read %s", x->path) : VMB_OK;
 }
 

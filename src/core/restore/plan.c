@@ -12,7 +12,11 @@
 #include "base/error.h"
 #include "base/strs.h"
 
-enum { QUEUE_ITEMS = 2 * VMBI_RESTORE_WORKERS };
+enum {
+    QUEUE_ITEMS = 2 * VMBI_RESTORE_WORKERS,
+    QUEUE_BYTES = 8 * 1024 * 1024,
+    LARGE_OBJECT = 1024 * 1024 /* one at a time: as trees they take a multiple of it */
+};
 
 #define TELL_NS (50 * VMBI_MS)
 #define TERMINATING_NS (INT64_C(600) * VMBI_SECOND)
@@ -37,6 +41,7 @@ typedef struct pool {
     work *queue[QUEUE_ITEMS]; /* lock */
     size_t first;             /* lock */
     size_t n;                 /* lock */
+    size_t bytes;             /* of objects in the queue; lock */
     size_t busy;              /* lock */
     bool stop;                /* lock */
     pthread_t threads[VMBI_RESTORE_WORKERS];
@@ -65,6 +70,7 @@ static void *worker(void *user)
         work *w = p->queue[p->first];
         p->first = (p->first + 1) % QUEUE_ITEMS;
         p->n--;
+        p->bytes -= w->len;
         p->busy++;
         (void)pthread_cond_signal(&p->less);
         (void)pthread_mutex_unlock(&p->lock);
@@ -143,15 +149,19 @@ static void pool_done(pool *p)
 
 static void pool_give(pool *p, work *w)
 {
-    if (p->n_threads == 0) {
+    if (w->len > LARGE_OBJECT) {
+        pool_wait(p);
+    }
+    if (p->n_threads == 0 || w->len > LARGE_OBJECT) {
         do_work(p->r, w);
         vmbi_restore_relay(p->r);
         return;
     }
     (void)pthread_mutex_lock(&p->lock);
-    while (p->n == QUEUE_ITEMS) {
+    while (p->n == QUEUE_ITEMS || (p->n > 0 && p->bytes + w->len > QUEUE_BYTES)) {
         wait_and_tell(p);
     }
+    p->bytes += w->len;
     p->queue[(p->first + p->n) % QUEUE_ITEMS] = w;
     p->n++;
     (void)pthread_cond_signal(&p->more);

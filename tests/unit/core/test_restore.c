@@ -404,6 +404,50 @@ static void index_beyond_budget_reads_again(void **state)
     check_index(*state, 0, true);
 }
 
+/* What is not kept is found without a walk over the archive for each object. */
+static void index_beyond_budget_finds_single_objects(void **state)
+{
+    enum { MANY = 900, TEXT = 4096 };
+    fake *f = *state;
+    item *items = calloc(MANY, sizeof(*items));
+    char *texts = calloc(MANY, 128 + TEXT);
+    uint32_t noise = 1;
+    for (int i = 0; i < MANY; i++) {
+        char *at = texts + (128 + TEXT) * i;
+        (void)snprintf(at, 128, "configmaps/namespaces/shop/cm-%03d.json", i);
+        int n = snprintf(at + 128, TEXT, "{\"n\":%d,\"x\":\"", i);
+        for (; n < TEXT - 4; n++) {
+            noise = noise * 1664525 + 1013904223;
+            at[128 + n] = (char)('a' + (noise >> 24) % 26);
+        }
+        memcpy(at + 128 + n, "\"}", 3);
+        items[i] = (item){at, at + 128};
+    }
+    make_backup(f, items, MANY);
+    vmb_ctx *ctx = make_ctx(f);
+    vmbi_store store = {vmbi_ctx_location(ctx, NULL, NULL), 60 * VMBI_SECOND};
+    vmb_job job = {0};
+    vmbi_index x;
+    assert_int_equal(
+        vmbi_index_load(&x, &store, &job, "backups/b1/b1.tar.gz", 0, keep_all, NULL, NULL), VMB_OK);
+    assert_null(x.seek);
+    for (int i = 0; i < MANY; i += 13) {
+        vmbi_buf text = VMBI_BUF_INIT(1 << 20);
+        char name[32];
+        (void)snprintf(name, sizeof(name), "cm-%03d", i);
+        assert_true(vmbi_index_has(&x, "configmaps", "shop", name));
+        assert_false(vmbi_index_has(&x, "configmaps", "other", name));
+        assert_int_equal(vmbi_index_get(&x, "configmaps", "shop", name, &text, NULL), VMB_OK);
+        assert_string_equal(text.data, items[i].json);
+        vmbi_buf_free(&text);
+    }
+    assert_non_null(x.seek);
+    vmbi_index_free(&x);
+    vmb_ctx_unref(ctx);
+    free(items);
+    free(texts);
+}
+
 /* Files without a byte take no room, and are looked up all the same. */
 static void restore_of_empty_objects_says_so(void **state)
 {
@@ -459,6 +503,7 @@ int main(void)
         TEST(restore_out_of_memory_ends_cleanly),
         TEST(index_within_budget_keeps_objects),
         TEST(index_beyond_budget_reads_again),
+        TEST(index_beyond_budget_finds_single_objects),
         TEST(restore_of_empty_objects_says_so),
         TEST(restore_of_a_cut_archive_fails),
     };

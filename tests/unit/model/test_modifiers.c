@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -291,6 +292,22 @@ static void rules_out_of_memory_leave_nothing(void **state)
     assert_int_equal(code, VMB_OK);
 }
 
+/* Each copy of the document into itself doubles it. */
+static void copies_without_end_are_a_problem(void **state)
+{
+    static const char head[] = ON("groupResource: deployments.apps", "  patches:\n");
+    char rules[8192];
+    size_t used = sizeof(head) - 1;
+
+    (void)state;
+    memcpy(rules, head, used);
+    for (int i = 0; i < 60; i++) {
+        used += (size_t)snprintf(rules + used, sizeof(rules) - used,
+                                 "  - {operation: copy, from: \"\", path: /more%d}\n", i);
+    }
+    expect(rules, "deployments.apps", "more0", false, 1); /* the rule as a whole does not apply */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +321,7 @@ int main(void)
         cmocka_unit_test(strategic_tables_are_consistent),
         cmocka_unit_test(document_problems_are_named),
         cmocka_unit_test(rules_out_of_memory_leave_nothing),
+        cmocka_unit_test(copies_without_end_are_a_problem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
