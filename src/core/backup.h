@@ -119,6 +119,7 @@ typedef struct vmbi_backup {
     int64_t snapshots_attempted;
     int64_t snapshots_completed;
     int64_t start_unix_ns;
+    int64_t start_mono_ns;
     int64_t completion_unix_ns;
     struct vmbi_plan *plan; /* a dry run notes here; NULL: a backup */
     bool keep; /* failed, but files and snapshots may belong to a backup that is listed */

@@ -171,7 +171,8 @@ static void *work(void *user)
 
 /* ---- starting ----------------------------------------------------------------------------------- */
 
-/* Velero measures from the start of the backup; the annotation decides over the setting. */
+/* Velero measures from the start of the backup; the annotation decides over the setting. The wall
+ * clock, which may be set meanwhile, has no part in it. */
 static vmbi_limits time_left(const vmbi_backup *b)
 {
     const char *text = vmbi_json_get_str(vmbi_json_path(b->resource, "metadata.annotations"),
@@ -181,8 +182,7 @@ static vmbi_limits time_left(const vmbi_backup *b)
     if (text != NULL && vmbi_duration_parse(text, &own) && own > 0) {
         timeout = own;
     }
-    int64_t gone = vmbi_unix_ns() - b->start_unix_ns;
-    timeout = gone > 0 ? timeout - gone : timeout;
+    timeout -= vmbi_mono_ns() - b->start_mono_ns;
     return vmbi_limits_within(&b->job.limits, timeout > 0 ? timeout : 0);
 }
 

@@ -596,6 +596,7 @@ static vmbi_backup new_backup(vmb_run *run, vmbi_plan *plan)
         .ctx = run->ctx,
         .events = &run->events,
         .start_unix_ns = vmbi_unix_ns(),
+        .start_mono_ns = vmbi_mono_ns(),
         .used_namespaces = VMBI_MAP_INIT(NULL),
         .used_resources = VMBI_MAP_INIT(NULL),
         .fs_claims = VMBI_MAP_INIT(NULL),

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which volumes filesystem backup saves, what is recorded of them, and what failures leave. */
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "volumes_support.h"
@@ -429,6 +432,38 @@ static void timeout_of_the_annotation_fails_the_volume(void **state)
     close_world(&w);
 }
 
+/* The wall clock, which somebody may set. */
+static atomic_llong clock_jump_s;
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, t);
+    if (rc == 0 && id == CLOCK_REALTIME) {
+        t->tv_sec += (time_t)atomic_load(&clock_jump_s);
+    }
+    return rc;
+}
+
+static void set_clock(fakes *f, const char *key)
+{
+    (void)f;
+    (void)key;
+    atomic_store(&clock_jump_s, 36000);
+}
+
+static void clock_that_is_set_meanwhile_is_no_timeout(void **state)
+{
+    (void)state;
+    world w;
+    open_world(&w, true);
+    volumes_usual_pod(&w.f, "");
+    w.f.on_put = set_clock; /* when the archive begins */
+    execute_noted(&w, DEFAULT_ON, "\"velero.io/pod-volume-timeout\":\"1h\"", "Completed");
+    atomic_store(&clock_jump_s, 0);
+    assert_true(volumes_saved(&w.f, "disk"));
+    close_world(&w);
+}
+
 static void cancelled_run_ends_within_a_second_and_forgets(void **state)
 {
     (void)state;
@@ -688,6 +723,7 @@ int main(void)
         cmocka_unit_test(workers_save_at_the_same_time_unless_serial),
         cmocka_unit_test(worker_settings_are_checked),
         cmocka_unit_test(timeout_of_the_annotation_fails_the_volume),
+        cmocka_unit_test(clock_that_is_set_meanwhile_is_no_timeout),
         cmocka_unit_test(cancelled_run_ends_within_a_second_and_forgets),
         cmocka_unit_test(failed_volume_costs_its_claim_not_its_pod),
         cmocka_unit_test(without_a_provider_pod_and_claim_are_left_out),
