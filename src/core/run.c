@@ -8,10 +8,10 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "codec/digest.h"
 #include "codec/duration.h"
 #include "core/backup.h"
 #include "core/catalog.h"
+#include "core/outcome.h"
 #include "core/plan.h"
 #include "core/restore/restore.h"
 #include "model/labelname.h"
@@ -79,21 +79,13 @@ static bool set_metadata(vmbi_backup *b)
     vmbi_json *labels = vmbi_json_ensure_object(meta, "labels");
     vmbi_json *notes = vmbi_json_ensure_object(meta, "annotations");
     char label[VMBI_LABEL_NAME_SIZE];
-    char uid[37];
-    char now[VMBI_RFC3339_SIZE];
     char timeout[VMBI_DURATION_SIZE];
     if (meta == NULL || labels == NULL || notes == NULL) {
         return false;
     }
-    bool ok = true;
-    vmbi_uuid4(uid);
-    vmbi_format_rfc3339(b->start_unix_ns, now);
+    bool ok = vmbi_outcome_identify(meta, b->ctx->settings.ns, b->start_unix_ns);
     vmbi_duration_format(b->ctx->settings.resource_timeout_ns, timeout);
     vmbi_label_valid_name(b->store.location->name, label);
-    ok = ok && vmbi_json_set_str(meta, "namespace", b->ctx->settings.ns);
-    ok = ok && (vmbi_json_get(meta, "uid") != NULL || vmbi_json_set_str(meta, "uid", uid));
-    ok = ok && (vmbi_json_get(meta, "creationTimestamp") != NULL ||
-                vmbi_json_set_str(meta, "creationTimestamp", now));
     ok = ok && vmbi_json_set_str(labels, "velero.io/storage-location", label);
     ok = ok && vmbi_json_set_str(notes, "velero.io/source-cluster-k8s-gitversion",
                                  vmbi_discovery_git_version(b->cluster.discovery));
@@ -144,57 +136,7 @@ static vmb_code build_filter(vmbi_backup *b, vmbi_problems *problems, vmb_error 
     return rc;
 }
 
-static void log_problems(vmbi_backup *b, const vmbi_problems *problems)
-{
-    for (size_t i = 0; i < problems->n; i++) {
-        const vmbi_problem *p = &problems->v[i];
-        vmbi_runlog_add(&b->log, p->is_error ? VMB_LOG_ERROR : VMB_LOG_WARNING, NULL, "%s: %s",
-                        p->field, p->message);
-    }
-    const vmbi_strs *warnings = vmbi_discovery_warnings(b->cluster.discovery);
-    for (size_t i = 0; i < warnings->n; i++) {
-        vmbi_runlog_add(&b->log, VMB_LOG_WARNING, NULL, "discovery: %s", warnings->v[i]);
-    }
-}
-
 /* ---- status -------------------------------------------------------------------------------- */
-
-static bool set_time(vmbi_json *obj, const char *key, int64_t unix_ns)
-{
-    char text[VMBI_RFC3339_SIZE];
-    vmbi_format_rfc3339(unix_ns, text);
-    return vmbi_json_set_str(obj, key, text);
-}
-
-/* Velero leaves counters of 0 out. */
-static bool set_count(vmbi_json *obj, const char *key, int64_t n)
-{
-    return n == 0 || vmbi_json_set_int(obj, key, n);
-}
-
-static bool set_hook_status(vmbi_json *status, const vmbi_backup *b)
-{
-    vmbi_json *hooks = vmbi_json_object();
-    bool ok = hooks != NULL && set_count(hooks, "hooksAttempted", b->hooks_attempted) &&
-              set_count(hooks, "hooksFailed", b->hooks_failed);
-    if (!ok) {
-        vmbi_json_free(hooks);
-        return false;
-    }
-    return vmbi_json_set(status, "hookStatus", hooks);
-}
-
-static bool set_progress(vmbi_json *status, int64_t items)
-{
-    vmbi_json *progress = vmbi_json_object();
-    bool ok = progress != NULL && vmbi_json_set_int(progress, "totalItems", items) &&
-              vmbi_json_set_int(progress, "itemsBackedUp", items);
-    if (!ok) {
-        vmbi_json_free(progress);
-        return false;
-    }
-    return vmbi_json_set(status, "progress", progress);
-}
 
 static int64_t count_operations(const vmbi_backup *b)
 {
@@ -212,23 +154,26 @@ static vmb_code set_status(vmbi_backup *b, const char *phase, const char *failur
     int64_t ttl = vmbi_backup_duration_ns(vmbi_json_get(b->resource, "spec"), "ttl",
                                           VMBI_BACKUP_TTL_NS);
     int64_t done = count_operations(b);
+    vmbi_outcome o = {
+        .phase = phase,
+        .failure = failure,
+        .validation_errors = validation_errors,
+        .start_unix_ns = b->start_unix_ns,
+        .completion_unix_ns = b->completion_unix_ns,
+        .items = b->archive.items,
+        .items_key = "itemsBackedUp",
+        .hooks_attempted = b->hooks_attempted,
+        .hooks_failed = b->hooks_failed,
+        .log = &b->log,
+    };
     bool ok = s != NULL && vmbi_json_set_int(s, "version", 1);
     ok = ok && vmbi_json_set_str(s, "formatVersion", "1.1.0");
-    ok = ok && vmbi_json_set_str(s, "phase", phase);
-    ok = ok && set_time(s, "expiration", b->start_unix_ns + ttl);
-    if (ok && validation_errors != NULL) {
-        ok = vmbi_json_set(s, "validationErrors", vmbi_json_string_array(validation_errors));
-    } else if (ok) {
-        ok = set_time(s, "startTimestamp", b->start_unix_ns) &&
-             set_time(s, "completionTimestamp", b->completion_unix_ns);
-        ok = ok && set_progress(s, b->archive.items) && set_hook_status(s, b);
-    }
-    ok = ok && (failure == NULL || vmbi_json_set_str(s, "failureReason", failure));
-    ok = ok && set_count(s, "warnings", b->log.warnings) && set_count(s, "errors", b->log.errors);
-    ok = ok && set_count(s, "csiVolumeSnapshotsAttempted", b->snapshots_attempted);
-    ok = ok && set_count(s, "csiVolumeSnapshotsCompleted", b->snapshots_completed);
-    ok = ok && set_count(s, "backupItemOperationsAttempted", done);
-    ok = ok && set_count(s, "backupItemOperationsCompleted", done);
+    ok = ok && vmbi_outcome_time(s, "expiration", b->start_unix_ns + ttl);
+    ok = ok && vmbi_outcome_status(s, &o);
+    ok = ok && vmbi_outcome_count(s, "csiVolumeSnapshotsAttempted", b->snapshots_attempted);
+    ok = ok && vmbi_outcome_count(s, "csiVolumeSnapshotsCompleted", b->snapshots_completed);
+    ok = ok && vmbi_outcome_count(s, "backupItemOperationsAttempted", done);
+    ok = ok && vmbi_outcome_count(s, "backupItemOperationsCompleted", done);
     if (!ok) {
         vmbi_json_free(s);
         return vmbi_fail_nomem(err);
@@ -472,36 +417,18 @@ static vmbi_json *freezes_json(const vmbi_backup *b)
     return list;
 }
 
-static vmbi_json *results_part(const vmbi_backup *b, const char *key)
-{
-    vmbi_json *part = vmbi_json_get(b->log.results, key);
-    return part != NULL ? vmbi_json_ref(part) : vmbi_json_object();
-}
-
 static vmb_code make_report(vmb_run *run, vmbi_backup *b, int64_t duration_ns, vmb_error **err)
 {
-    vmbi_json *r = vmbi_json_object();
-    vmbi_json *bytes = vmbi_json_object();
-    bool ok = r != NULL && bytes != NULL;
-    ok = ok && vmbi_json_set_str(r, "apiVersion", "vmbackup.io/v1");
-    ok = ok && vmbi_json_set_str(r, "kind", "RunReport");
-    ok = ok && vmbi_json_set(r, "backup",
-                             b->resource != NULL ? vmbi_json_ref(b->resource) : vmbi_json_null());
-    ok = ok && vmbi_json_set(r, "warnings", results_part(b, "warnings"));
-    ok = ok && vmbi_json_set(r, "errors", results_part(b, "errors"));
-    ok = ok && vmbi_json_set(r, "freezes", freezes_json(b));
-    ok = ok && vmbi_json_set_int(bytes, "objects", b->archive.raw_bytes);
-    ok = ok && vmbi_json_set_int(bytes, "archive", b->archive.put.bytes);
-    ok = ok && vmbi_json_set(r, "bytes", vmbi_json_ref(bytes));
-    ok = ok && vmbi_json_set_int(r, "durationNs", duration_ns);
-    vmbi_json_free(bytes);
-    if (!ok) {
-        vmbi_json_free(r);
-        return vmbi_fail_nomem(err);
-    }
-    vmbi_json_free(run->report);
-    run->report = r;
-    return VMB_OK;
+    vmbi_json *extra = vmbi_json_object();
+    vmbi_json *bytes = vmbi_json_ensure_object(extra, "bytes");
+    bool ok = bytes != NULL && vmbi_json_set(extra, "freezes", freezes_json(b)) &&
+              vmbi_json_set_int(bytes, "objects", b->archive.raw_bytes) &&
+              vmbi_json_set_int(bytes, "archive", b->archive.put.bytes);
+    vmb_code rc = ok ? vmbi_outcome_report(run, "backup", b->resource, &b->log, duration_ns, extra,
+                                           err)
+                     : vmbi_fail_nomem(err);
+    vmbi_json_free(extra);
+    return rc;
 }
 
 static void close_backup(vmbi_backup *b)
@@ -578,7 +505,7 @@ static vmb_code execute(vmb_run *run, vmbi_backup *b, const char **phase, vmb_er
         *phase = "FailedValidation";
         rc = refuse(run, b, &problems, err);
     } else if (rc == VMB_OK) {
-        log_problems(b, &problems);
+        vmbi_outcome_log(&b->log, &problems, b->cluster.discovery);
         rc = make_backup(run, b, phase, err);
     }
     if (rc != VMB_OK && b->resource != NULL && strcmp(*phase, "Failed") == 0) {
@@ -653,7 +580,7 @@ static vmb_code plan_backup(vmb_run *run, vmbi_backup *b, vmbi_json **out, vmb_e
     if (rc == VMB_OK && !acceptable) {
         rc = refuse(run, b, &problems, err);
     } else if (rc == VMB_OK) {
-        log_problems(b, &problems);
+        vmbi_outcome_log(&b->log, &problems, b->cluster.discovery);
         rc = vmbi_collect(b, err);
     }
     vmbi_problems_free(&problems);

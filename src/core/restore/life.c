@@ -8,9 +8,9 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "codec/digest.h"
 #include "core/backup.h"
 #include "core/catalog.h"
+#include "core/outcome.h"
 #include "core/restore/hooks.h"
 #include "model/labelname.h"
 #include "model/restore.h"
@@ -184,15 +184,8 @@ static vmb_code open_restore(vmb_run *run, vmbi_restore *r, vmb_error **err)
         return rc;
     }
     vmbi_json *meta = vmbi_json_get(r->resource, "metadata");
-    char uid[37];
-    char now[VMBI_RFC3339_SIZE];
-    vmbi_uuid4(uid);
-    vmbi_format_rfc3339(r->start_unix_ns, now);
-    bool ok = vmbi_json_set_str(meta, "namespace", r->ctx->settings.ns);
     r->own_uid = vmbi_json_get_str(meta, "uid") == NULL;
-    ok = ok && (!r->own_uid || vmbi_json_set_str(meta, "uid", uid));
-    ok = ok && (vmbi_json_get_str(meta, "creationTimestamp") != NULL ||
-                vmbi_json_set_str(meta, "creationTimestamp", now));
+    bool ok = vmbi_outcome_identify(meta, r->ctx->settings.ns, r->start_unix_ns);
     r->volumes = vmbi_json_array();
     r->hook_pods = vmbi_json_array();
     r->volume_pods = vmbi_json_array();
@@ -313,42 +306,26 @@ static vmb_code validate(vmb_run *run, vmbi_restore *r, vmbi_problems *problems,
 
 /* ---- status -------------------------------------------------------------------------------- */
 
-static bool set_time(vmbi_json *obj, const char *key, int64_t unix_ns)
-{
-    char text[VMBI_RFC3339_SIZE];
-    vmbi_format_rfc3339(unix_ns, text);
-    return vmbi_json_set_str(obj, key, text);
-}
-
-static bool set_count(vmbi_json *obj, const char *key, int64_t n)
-{
-    return n == 0 || vmbi_json_set_int(obj, key, n);
-}
-
 static vmb_code set_status(vmbi_restore *r, const char *phase, const char *failure,
                            const vmbi_strs *validation_errors, vmb_error **err)
 {
     vmbi_json *s = vmbi_json_object();
-    vmbi_json *progress = vmbi_json_object();
-    int64_t items = (int64_t)r->items.n;
-    bool ok = s != NULL && progress != NULL && vmbi_json_set_str(s, "phase", phase);
-    if (ok && validation_errors != NULL) {
-        ok = vmbi_json_set(s, "validationErrors", vmbi_json_string_array(validation_errors));
-    } else if (ok) {
-        ok = set_time(s, "startTimestamp", r->start_unix_ns) &&
-             set_time(s, "completionTimestamp", r->completion_unix_ns);
-        ok = ok && vmbi_json_set_int(progress, "totalItems", items) &&
-             vmbi_json_set_int(progress, "itemsRestored", items) &&
-             vmbi_json_set(s, "progress", vmbi_json_ref(progress));
+    vmbi_outcome o = {
+        .phase = phase,
+        .failure = failure,
+        .validation_errors = validation_errors,
+        .start_unix_ns = r->start_unix_ns,
+        .completion_unix_ns = r->completion_unix_ns,
+        .items = (int64_t)r->items.n,
+        .items_key = "itemsRestored",
+        .hooks_attempted = r->hooks_attempted,
+        .hooks_failed = r->hooks_failed,
+        .log = &r->log,
+    };
+    bool ok = s != NULL && vmbi_outcome_status(s, &o);
+    if (ok && r->hooks_attempted == 0) {
+        vmbi_json_del(s, "hookStatus"); /* Velero's backups have it in any case, its restores not */
     }
-    vmbi_json_free(progress);
-    if (ok && r->hooks_attempted > 0) {
-        vmbi_json *hooks = vmbi_json_ensure_object(s, "hookStatus");
-        ok = hooks != NULL && vmbi_json_set_int(hooks, "hooksAttempted", r->hooks_attempted) &&
-             set_count(hooks, "hooksFailed", r->hooks_failed);
-    }
-    ok = ok && (failure == NULL || vmbi_json_set_str(s, "failureReason", failure));
-    ok = ok && set_count(s, "warnings", r->log.warnings) && set_count(s, "errors", r->log.errors);
     if (!ok) {
         vmbi_json_free(s);
         return vmbi_fail_nomem(err);
@@ -460,6 +437,7 @@ static vmb_code execute(vmb_run *run, vmbi_restore *r, const char **phase, vmb_e
         *phase = "FailedValidation";
         rc = refuse(run, r, &problems, err);
     } else if (rc == VMB_OK) {
+        vmbi_outcome_log(&r->log, &problems, NULL);
         rc = restore_backup(run, r, phase, err);
         r->completion_unix_ns = vmbi_unix_ns();
         vmb_error *why = NULL;
@@ -478,34 +456,6 @@ static vmb_code execute(vmb_run *run, vmbi_restore *r, const char **phase, vmb_e
     }
     vmbi_problems_free(&problems);
     return rc;
-}
-
-/* ---- the report ---------------------------------------------------------------------------- */
-
-static vmbi_json *results_part(const vmbi_restore *r, const char *key)
-{
-    vmbi_json *part = vmbi_json_get(r->log.results, key);
-    return part != NULL ? vmbi_json_ref(part) : vmbi_json_object();
-}
-
-static vmb_code make_report(vmb_run *run, const vmbi_restore *r, int64_t duration_ns,
-                            vmb_error **err)
-{
-    vmbi_json *doc = vmbi_json_object();
-    bool ok = doc != NULL && vmbi_json_set_str(doc, "apiVersion", "vmbackup.io/v1");
-    ok = ok && vmbi_json_set_str(doc, "kind", "RunReport");
-    ok = ok && vmbi_json_set(doc, "restore",
-                             r->resource != NULL ? vmbi_json_ref(r->resource) : vmbi_json_null());
-    ok = ok && vmbi_json_set(doc, "warnings", results_part(r, "warnings"));
-    ok = ok && vmbi_json_set(doc, "errors", results_part(r, "errors"));
-    ok = ok && vmbi_json_set_int(doc, "durationNs", duration_ns);
-    if (!ok) {
-        vmbi_json_free(doc);
-        return vmbi_fail_nomem(err);
-    }
-    vmbi_json_free(run->report);
-    run->report = doc;
-    return VMB_OK;
 }
 
 static void close_restore(vmbi_restore *r)
@@ -566,7 +516,9 @@ vmb_code vmbi_restore_execute(vmb_run *run, const char **phase, vmb_error **err)
     } else {
         r.relay.fd = -1;
     }
-    vmb_code reported = make_report(run, &r, vmbi_mono_ns() - start, rc == VMB_OK ? &why : NULL);
+    vmb_code reported = vmbi_outcome_report(run, "restore", r.resource, &r.log,
+                                            vmbi_mono_ns() - start, NULL,
+                                            rc == VMB_OK ? &why : NULL);
     close_restore(&r);
     vmbi_error_move(err, &why);
     return rc != VMB_OK ? rc : reported;
