@@ -280,6 +280,15 @@ typedef struct vmb_store_provider {
     /** Writes a URL that can be fetched without credentials for ttl_ns. NULL: unsupported. */
     vmb_code (*presign)(void *user, vmb_job *job, const char *key, int64_t ttl_ns, vmb_sink *out,
                         vmb_error **err);
+    /**
+     * Drops what writers that died left where no listing shows it: begun uploads, temporary files.
+     * Only what belongs to keys that start with prefix, as far as that is known, and only what has
+     * not changed since a time. NULL: nothing is left behind, or the store sees to it itself.
+     * @param before_unix_ns that time, ns since 1970
+     * @param removed        receives how many were dropped, also when the rest fails
+     */
+    vmb_code (*sweep)(void *user, vmb_job *job, const char *prefix, int64_t before_unix_ns,
+                      int64_t *removed, vmb_error **err);
 } vmb_store_provider;
 
 /* ---- snapshot: point-in-time copies of volumes --------------------------------------------------- */

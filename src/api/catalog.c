@@ -5,12 +5,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "codec/duration.h"
 #include "codec/yaml.h"
 #include "core/backup.h"
 #include "core/catalog.h"
 #include "model/json_diff.h"
+
+/* What has not changed for an hour may be a writer's that waits, but hardly for longer. */
+#define SWEEP_LEAST_NS (3600 * VMBI_SECOND)
 
 static vmb_code missing(vmb_error **err, const char *function)
 {
@@ -393,6 +397,29 @@ vmb_code vmb_catalog_expired_json(vmb_catalog *cat, int64_t now_unix_ns, char **
         vmbi_ctx_leave(cat->ctx);
     }
     return rc != VMB_OK ? rc : give(doc, out, out_len, err);
+}
+
+vmb_code vmb_catalog_sweep(vmb_catalog *cat, int64_t older_than_ns, int64_t *removed,
+                           vmb_error **err)
+{
+    int64_t n = 0;
+    if (cat == NULL) {
+        return missing(err, "vmb_catalog_sweep");
+    }
+    if (older_than_ns < SWEEP_LEAST_NS) {
+        return vmbi_fail(err, VMB_E_ARG, "vmb_catalog_sweep: older_than_ns must be an hour at "
+                         "least: writers that live must not lose anything");
+    }
+    vmb_code rc = vmbi_ctx_check(cat->ctx, false, err);
+    if (rc == VMB_OK) {
+        vmbi_ctx_enter(cat->ctx);
+        rc = vmbi_catalog_sweep(cat, older_than_ns, &n, err);
+        vmbi_ctx_leave(cat->ctx);
+    }
+    if (removed != NULL) {
+        *removed = n;
+    }
+    return rc;
 }
 
 vmb_code vmb_catalog_orphans_json(vmb_catalog *cat, char **out, size_t *out_len, vmb_error **err)

@@ -72,5 +72,8 @@ vmb_code vmbi_catalog_delete(vmb_catalog *cat, const char *backup, const vmbi_de
 vmb_code vmbi_catalog_expired(vmb_catalog *cat, int64_t now_unix_ns, vmbi_json **out,
                               vmb_error **err);
 vmb_code vmbi_catalog_orphans(vmb_catalog *cat, vmbi_json **out, vmb_error **err);
+/* What no listing shows: begun uploads and temporary files of writers that died. */
+vmb_code vmbi_catalog_sweep(vmb_catalog *cat, int64_t older_than_ns, int64_t *removed,
+                            vmb_error **err);
 
 #endif

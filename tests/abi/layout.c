@@ -41,6 +41,7 @@ static void store(void)
     FIELD(vmb_store_provider, list);
     FIELD(vmb_store_provider, remove);
     FIELD(vmb_store_provider, presign);
+    FIELD(vmb_store_provider, sweep);
 }
 
 static void snapshot_and_action(void)

@@ -113,6 +113,9 @@ static vmb_code run(struct probe *b, const char *verb, vmb_error **err)
     if (strcmp(verb, "remove") == 0) {
         return b->p.remove(b->p.user, &b->job, b->key, err);
     }
+    if (strcmp(verb, "sweep") == 0) { /* what has not changed since BYTES, ms since 1970 */
+        return b->p.sweep(b->p.user, &b->job, b->key, b->bytes * VMBI_MS, &b->seen, err);
+    }
     return vmbi_fail(err, code, "unknown verb");
 }
 

@@ -65,9 +65,11 @@ class StoreProvider(Structure):
     LIST = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_char_p, handle, err_p)
     REMOVE = CFUNCTYPE(code, c_void_p, handle, c_char_p, err_p)
     PRESIGN = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_int64, handle, err_p)
+    SWEEP = CFUNCTYPE(code, c_void_p, handle, c_char_p, c_int64, POINTER(c_int64), err_p)
     _fields_ = _HEAD + [("put_begin", PUT_BEGIN), ("put_write", PUT_WRITE),
                         ("put_commit", PUT_COMMIT), ("put_abort", PUT_ABORT), ("get", GET),
-                        ("stat", STAT), ("list", LIST), ("remove", REMOVE), ("presign", PRESIGN)]
+                        ("stat", STAT), ("list", LIST), ("remove", REMOVE), ("presign", PRESIGN),
+                        ("sweep", SWEEP)]
 
 
 class SnapshotProvider(Structure):
@@ -215,6 +217,7 @@ SIGNATURES = {
     "vmb_catalog_delete": (code, handle, c_char_p, *_OPTIONS, text_out, size_out, err_p),
     "vmb_catalog_expired_json": (code, handle, c_int64, text_out, size_out, err_p),
     "vmb_catalog_orphans_json": (code, handle, text_out, size_out, err_p),
+    "vmb_catalog_sweep": (code, handle, c_int64, POINTER(c_int64), err_p),
     "vmb_schedule_next": (code, c_char_p, c_char_p, c_int64, POINTER(c_int64), err_p),
     "vmb_schedule_prev": (code, c_char_p, c_char_p, c_int64, POINTER(c_int64), err_p),
     "vmb_schedule_due": (code, c_char_p, c_char_p, c_int64, c_int64, POINTER(c_int32),

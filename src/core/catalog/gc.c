@@ -107,3 +107,31 @@ vmb_code vmbi_catalog_orphans(vmb_catalog *cat, vmbi_json **out, vmb_error **err
     *out = list;
     return VMB_OK;
 }
+
+/* Only in folders of ours: another program's uploads may lie in the same bucket. */
+vmb_code vmbi_catalog_sweep(vmb_catalog *cat, int64_t older_than_ns, int64_t *removed,
+                            vmb_error **err)
+{
+    static const char *const folders[] = {"backups/", "restores/", "restic/"};
+    const vmbi_store_location *location = cat->store.location;
+    const vmb_store_provider *p = &location->store;
+    vmb_job job = vmbi_catalog_job(cat);
+    vmbi_buf key = VMBI_BUF_INIT(1024);
+    const int64_t before = vmbi_unix_ns() - older_than_ns;
+    vmb_code rc = VMB_OK;
+    *removed = 0;
+    if (location->read_only) {
+        return vmbi_fail(err, VMB_E_DENIED, "location %s is read-only", location->name);
+    }
+    for (size_t i = 0; i < VMBI_ARRAY_LEN(folders) && rc == VMB_OK && p->sweep != NULL; i++) {
+        int64_t n = 0;
+        rc = vmbi_store_key(&cat->store, folders[i], &key, err);
+        if (rc == VMB_OK) {
+            rc = p->sweep(p->user, &job, key.data, before, &n, err);
+            rc = vmbi_check_provider(err, rc, "sweep a store");
+            *removed += n;
+        }
+    }
+    vmbi_buf_free(&key);
+    return rc != VMB_OK ? vmbi_wrap(err, rc, "sweep location %s", location->name) : VMB_OK;
+}

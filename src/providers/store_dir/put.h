@@ -17,4 +17,8 @@ vmb_code vmbi_dir_put_commit(vmbi_dir_put *p, vmb_error **err);
 /* Releases; drops the bytes unless committed. NULL allowed. */
 void vmbi_dir_put_free(vmbi_dir_put *p);
 
+/* Removes files of the private folder that have not changed since a time: writers that died left
+ * them. */
+vmb_code vmbi_dir_sweep(int root, int64_t before_unix_ns, int64_t *removed, vmb_error **err);
+
 #endif

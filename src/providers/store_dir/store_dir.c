@@ -305,6 +305,17 @@ static vmb_code open_root(const char *path, const char *bucket, int *out, vmb_er
     return code;
 }
 
+/* Which keys the files were meant for, nobody knows any more. */
+static vmb_code dir_sweep(void *user, vmb_job *job, const char *prefix, int64_t before_unix_ns,
+                          int64_t *removed, vmb_error **err)
+{
+    const struct store_dir *s = user;
+
+    (void)job;
+    (void)prefix;
+    return vmbi_dir_sweep(s->root, before_unix_ns, removed, err);
+}
+
 vmb_code vmbi_store_dir_new(const vmbi_json *settings, vmb_store_provider *out, vmb_error **err)
 {
     struct store_dir *s = NULL;
@@ -336,6 +347,7 @@ vmb_code vmbi_store_dir_new(const vmbi_json *settings, vmb_store_provider *out, 
                                 .get = dir_get,
                                 .stat = dir_stat,
                                 .list = dir_list,
-                                .remove = dir_remove};
+                                .remove = dir_remove,
+                                .sweep = dir_sweep};
     return VMB_OK;
 }

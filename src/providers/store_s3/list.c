@@ -124,8 +124,7 @@ static vmb_code on_element(void *user, const char *path, const char *text, vmb_e
     return VMB_OK;
 }
 
-/* Undoes percent encoding in place, '+' included (AWS writes spaces so). */
-static bool decode(char *s)
+bool vmbi_s3_key_decode(char *s)
 {
     char *out = s;
 
@@ -152,7 +151,7 @@ static vmb_code decode_all(const struct page *p, struct entries *l, vmb_error **
     size_t i = 0;
 
     for (i = 0; p->encoded && i < l->n; i++) {
-        if (!decode(l->v[i].key)) {
+        if (!vmbi_s3_key_decode(l->v[i].key)) {
             return vmbi_fail(err, VMB_E_PROTOCOL, "%s: a key is encoded wrongly", p->what);
         }
     }

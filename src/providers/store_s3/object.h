@@ -22,6 +22,11 @@ vmb_code vmbi_s3_get(vmbi_s3 *s, const vmb_job *job, const char *key, int64_t of
 vmb_code vmbi_s3_list(vmbi_s3 *s, const vmb_job *job, const char *prefix, const char *delimiter,
                       vmb_key_sink *out, vmb_error **err);
 
+vmb_code vmbi_s3_sweep(vmbi_s3 *s, const vmbi_limits *limits, const char *prefix,
+                       int64_t before_unix_ns, int64_t *removed, vmb_error **err);
+/* Undoes the percent encoding of a listed key in place, '+' included (AWS writes spaces so). */
+bool vmbi_s3_key_decode(char *s);
+
 /* "verb object \"key\"", for messages. */
 vmb_code vmbi_s3_what(const char *verb, const char *key, vmbi_buf *out, vmb_error **err);
 

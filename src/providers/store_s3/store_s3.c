@@ -106,6 +106,12 @@ static vmb_code s3_remove(void *user, vmb_job *job, const char *key, vmb_error *
     return code == VMB_OK ? vmbi_s3_remove(user, key, vmbi_s3_limits(job), err) : code;
 }
 
+static vmb_code s3_sweep(void *user, vmb_job *job, const char *prefix, int64_t before_unix_ns,
+                         int64_t *removed, vmb_error **err)
+{
+    return vmbi_s3_sweep(user, vmbi_s3_limits(job), prefix, before_unix_ns, removed, err);
+}
+
 /* A URL cannot be corrected by its answer: the region must be right before it is signed. */
 static vmb_code learn_region(vmbi_s3 *s, const vmbi_limits *limits, vmb_error **err)
 {
@@ -243,6 +249,7 @@ vmb_code vmbi_store_s3_new(const vmbi_json *settings, vmb_store_provider *out, v
                                 .stat = s3_stat,
                                 .list = s3_list,
                                 .remove = s3_remove,
-                                .presign = s3_presign};
+                                .presign = s3_presign,
+                                .sweep = s3_sweep};
     return VMB_OK;
 }

@@ -646,6 +646,71 @@ def program_killed_in_the_middle_leaves_nothing_visible(c):
     c.absent("killed/a")
 
 
+def begin_upload(c, key, part=None):
+    """As a writer does that dies afterwards."""
+    path = "/" + c.at["bucket"] + "/" + key
+    status, _, body = c.direct.request("POST", path, {"uploads": ""})
+    assert status == 200, body
+    upload = re.search(b"<UploadId>(.*?)</UploadId>", body).group(1).decode()
+    if part:
+        status, _, body = c.direct.request("PUT", path, {"partNumber": "1", "uploadId": upload},
+                                           part)
+        assert status == 200, body
+    return upload
+
+
+def now_ms(later=0):
+    return int(time.time() * 1000) + later
+
+
+@case
+def sweep_ends_uploads_of_dead_writers(c):
+    before = now_ms(-1000)
+    for key in ("swept/a", "swept/b c+d/\u00fc", "swept"):
+        begin_upload(c, key)
+    begin_upload(c, "swept/parts", b"x" * 1000)
+    r = c.ok("sweep", "swept/", before)
+    assert r["seen"] == 0, r
+    r = c.ok("sweep", "swept/", now_ms(1000))
+    assert r["seen"] == 3, r
+    r = c.ok("sweep", "swept/", now_ms(1000))
+    assert r["seen"] == 0, r
+    r = c.ok("sweep", "swept", now_ms(1000))  # the one that is beside
+    assert r["seen"] == 1, r
+    c.no_uploads()
+
+
+@case
+def sweep_leaves_uploads_that_still_get_parts(c):
+    """A long upload begins early: what counts is when its last part came."""
+    upload = begin_upload(c, "swept/long", b"x" * 1000)
+    time.sleep(1.1)
+    between = now_ms()
+    time.sleep(1.1)
+    path = "/" + c.at["bucket"] + "/swept/long"
+    status, _, body = c.direct.request("PUT", path, {"partNumber": "2", "uploadId": upload}, b"y")
+    assert status == 200, body
+    r = c.ok("sweep", "swept/", between)
+    assert r["seen"] == 0, r
+    r = c.ok("sweep", "swept/", now_ms(1000))
+    assert r["seen"] == 1, r
+
+
+@case
+def sweep_that_is_refused_says_so(c):
+    begin_upload(c, "swept/x")
+    c.proxy.fault = lambda r: r.error(403, "AccessDenied") if "uploads" in r.path else None
+    c.expect("VMB_E_DENIED", "sweep", "swept/", now_ms(1000))
+    c.proxy.fault = lambda r: r.answer(200, "<html/>") if "uploads" in r.path else None
+    c.expect("VMB_E_PROTOCOL", "sweep", "swept/", now_ms(1000))
+    c.proxy.fault = lambda r: (r.error(404, "NoSuchUpload") if r.method == "DELETE" else None)
+    r = c.ok("sweep", "swept/", now_ms(1000))
+    assert r["seen"] == 0, r
+    c.proxy.fault = lambda r: None
+    r = c.ok("sweep", "swept/", now_ms(1000))
+    assert r["seen"] == 1, r
+
+
 @case
 def server_down_then_up_again_is_waited_for(c):
     c.rig.stop("minio")

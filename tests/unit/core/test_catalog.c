@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operations on backups that lie in folders: looking, copying, comparing, deleting. The cluster is a
  * fake with the habits of a snapshot controller; tests/cluster has the real one. */
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -717,6 +718,44 @@ static void orphan_goes_when_it_is_old_enough(void **state)
     rig_down(&r);
 }
 
+/* Files that a killed writer left where no listing shows them. */
+static void sweep_removes_what_dead_writers_left(void **state)
+{
+    static const char *const names[] = {"one/.vmbackup-tmp/put-old", "one/.vmbackup-tmp/put-new",
+                                        "one/.vmbackup-tmp/other"};
+    const struct timespec old[2] = {{1000000000, 0}, {1000000000, 0}};
+    (void)state;
+    rig r;
+    char path[256];
+    int64_t removed = -1;
+    vmb_catalog *shut = NULL;
+    rig_up(&r, 0);
+    make_backup(&r, "b1", two_maps, two_maps_list, "null\n");
+    assert_int_equal(vmb_catalog_sweep(r.one, INT64_C(3600000000000), &removed, NULL), VMB_OK);
+    assert_int_equal(removed, 0);
+    path_of(&r, "one", ".vmbackup-tmp", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (size_t i = 0; i < 3; i++) {
+        write_file(&r, names[i] + 4, "x", false);
+        (void)snprintf(path, sizeof(path), "%s/%s", r.dir, names[i]);
+        if (i != 1) {
+            assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+        }
+    }
+    assert_int_equal(vmb_catalog_sweep(r.one, 1, NULL, NULL), VMB_E_ARG);
+    assert_int_equal(vmb_catalog_sweep(NULL, INT64_C(3600000000000), NULL, NULL), VMB_E_ARG);
+    assert_int_equal(vmb_catalog_open(r.ctx, "shut", &shut, NULL), VMB_OK);
+    assert_int_equal(vmb_catalog_sweep(shut, INT64_C(3600000000000), NULL, NULL), VMB_E_DENIED);
+    vmb_catalog_free(shut);
+    assert_int_equal(vmb_catalog_sweep(r.one, INT64_C(3600000000000), &removed, NULL), VMB_OK);
+    assert_int_equal(removed, 1);
+    assert_false(has_file(&r, "one", names[0] + 4));
+    assert_true(has_file(&r, "one", names[1] + 4));
+    assert_true(has_file(&r, "one", names[2] + 4));
+    assert_true(has_file(&r, "one", "backups/b1/velero-backup.json"));
+    rig_down(&r);
+}
+
 static void expired_backups_are_those_past_their_time(void **state)
 {
     (void)state;
@@ -887,6 +926,7 @@ int main(void)
         cmocka_unit_test(delete_failed_halfway_is_not_listed_and_goes_on),
         cmocka_unit_test(delete_read_only_location_is_refused),
         cmocka_unit_test(orphan_goes_when_it_is_old_enough),
+        cmocka_unit_test(sweep_removes_what_dead_writers_left),
         cmocka_unit_test(expired_backups_are_those_past_their_time),
         cmocka_unit_test(files_of_restores_are_read_by_their_name),
         cmocka_unit_test(restores_are_listed_with_what_the_location_knows_of_them),
