@@ -3,13 +3,12 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "kube/fetch.h"
 
 /* The helper that fetches a page ahead. It lives from page to page: one thread for each. */
@@ -45,18 +44,6 @@ static void *run_helper(void *arg)
     return NULL;
 }
 
-/* The helper must not run the host program's signal handlers. */
-static int create_quiet(pthread_t *thread, void *(*fn)(void *), void *arg)
-{
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(thread, NULL, fn, arg);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 static bool helper_init(helper *h)
 {
     if (h->stop != NULL) {
@@ -80,7 +67,7 @@ static bool helper_start(lister *l, const char *token, vmbi_kube_sheet *sheet)
     h->sheet = sheet;
     h->limits.deadline_mono_ns = l->limits != NULL ? l->limits->deadline_mono_ns : 0;
     h->limits.cancel = h->stop;
-    h->running = create_quiet(&h->thread, run_helper, h) == 0;
+    h->running = vmbi_thread_start(&h->thread, run_helper, h) == 0;
     return h->running;
 }
 

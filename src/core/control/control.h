@@ -13,6 +13,7 @@
 
 #include "base/cancel.h"
 #include "base/job.h"
+#include "base/thread.h"
 #include "core/cluster.h"
 #include "core/context.h"
 #include "core/control/cache.h"
@@ -156,8 +157,6 @@ void vmbi_leader_end(vmb_control *c); /* gives it back */
 
 vmb_code vmbi_informer_start(vmbi_informer *i, vmb_error **err);
 void vmbi_informer_join(vmbi_informer *i);
-/* A thread that runs no signal handlers of the program. */
-int vmbi_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg);
 
 /* Calls fn for every cached object of a kind, under the lock: fn must be quick and call nothing. */
 void vmbi_cached_each(vmb_control *c, vmbi_kind_id kind,

@@ -2,8 +2,6 @@
 /* From a watch to a cache of one kind, and to work in its controller's queue. */
 #include "core/control/control.h"
 
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -11,17 +9,6 @@
 
 #define PAUSE_NS (2 * VMBI_SECOND) /* after a lost watch */
 #define ABSENT_NS (60 * VMBI_SECOND) /* between looks for a kind that the cluster lacks */
-
-int vmbi_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
-{
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(thread, NULL, fn, arg);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
 
 /* ---- reading the caches ------------------------------------------------------------------- */
 
