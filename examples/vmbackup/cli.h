@@ -88,7 +88,8 @@ const char *cli_nearest(const char *word, const char *const *candidates, size_t 
 enum {
     CLI_NEED_CLUSTER = 1, /* a cluster, even if the locations are given by files */
     CLI_NEED_ENGINE = 2,  /* snapshots and item actions */
-    CLI_NEED_VOLUMES = 4  /* what filesystem backup has saved, wherever this runs */
+    CLI_NEED_VOLUMES = 4, /* what filesystem backup has saved, wherever this runs */
+    CLI_NO_LOCATIONS = 8  /* no location is needed */
 };
 
 /* Builds the context from the common options. velero_namespace (may be NULL) is used where
@@ -107,7 +108,19 @@ int cli_use_exec_command(const struct cli_args *args, vmb_ctx *ctx);
 
 /* ---- output.c -------------------------------------------------------------------------------- */
 
+struct cli_table;
+
 enum cli_format { CLI_TABLE, CLI_JSON, CLI_YAML };
+
+/* Prints lists of resources alike: as JSON or YAML a List, or the single one that was named; else a
+ * table with a row of each. */
+struct cli_listing {
+    const char *what; /* "restore" */
+    const char *where; /* "in this storage location" */
+    const char *const *heads;
+    size_t columns;
+    void (*add)(struct cli_table *table, const json_t *resource);
+};
 
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints "error: what: message" and releases err; returns CLI_FAILED. */
@@ -133,6 +146,9 @@ struct cli_table {
 void cli_table_init(struct cli_table *table, const char *const *heads, size_t columns);
 void cli_table_add(struct cli_table *table, const char *cell);
 int cli_table_print(struct cli_table *table); /* and releases it */
+/* name: the only one to print; NULL: all of them. The list stays the caller's. */
+int cli_listing_print(const struct cli_listing *listing, enum cli_format format, json_t *list,
+                      const char *name);
 
 /* The string at a path of keys ("metadata", "name", NULL); "" when there is none. */
 const char *cli_text(const json_t *object, const char *key, const char *subkey);
@@ -145,6 +161,8 @@ char *cli_selector_text(const json_t *selector);
 void cli_age(const char *rfc3339, char *out, size_t size, bool future);
 /* "2026-05-20 08:00:22 +0000 UTC" of an RFC 3339 time, "<n/a>" without one. */
 void cli_instant(const char *rfc3339, char *out, size_t size);
+/* The column of selectors: the one, or the alternatives joined by " or ". */
+void cli_add_selector(struct cli_table *table, const json_t *spec);
 /* "1.5 MiB" */
 void cli_bytes(long long bytes, char *out, size_t size);
 
@@ -163,11 +181,13 @@ void cli_progress_init(struct cli_progress *progress, bool quiet);
 void cli_progress_event(void *user, const vmb_event *event);
 void cli_progress_end(struct cli_progress *progress);
 
-/* ---- backup.c ------------------------------------------------------------------------------- */
+/* ---- run.c ---------------------------------------------------------------------------------- */
 
-/* Runs a Backup or Restore with progress and Ctrl-C, prints the outcome; the exit code. */
-int cli_run_spec(const struct cli_args *args, enum cli_format format, vmb_ctx *ctx,
-                 const vmb_spec *spec);
+/* Makes the spec where no file gives it; prints its own messages. name: NULL when none is given. */
+typedef int (*cli_make_fn)(const struct cli_args *args, const char *name, vmb_spec **out);
+/* Builds a spec ("Backup" or "Restore") from --file or make and the flags, runs it with progress and
+ * Ctrl-C, and prints the outcome; the exit code. */
+int cli_run(const struct cli_args *args, const char *kind, cli_make_fn make);
 
 /* ---- specflags.c ----------------------------------------------------------------------------- */
 
@@ -181,10 +201,33 @@ int cli_load_spec(const char *path, vmb_spec **out);
 /* Prints the validation report, one problem a line and its remedy below; CLI_OK without errors. */
 int cli_check_spec(const vmb_spec *spec, const char *source, FILE *out);
 
+/* ---- describe_parts.c ----------------------------------------------------------------------- */
+
+/* A title and "key=value" lines; width of the title's column. */
+void cli_describe_map(const char *title, int width, json_t *map);
+void cli_describe_metadata(const json_t *metadata);
+/* The spec of a Backup, or the template of a Schedule. */
+void cli_describe_spec(FILE *out, const json_t *spec);
+/* One part of the results ("Errors" or "Warnings"); nothing when count is 0. */
+void cli_describe_results(const char *title, const json_t *part, long long count);
+void cli_describe_resources(json_t *resources);
+void cli_describe_files(const json_t *files);
+
+/* ---- restores.c ----------------------------------------------------------------------------- */
+
+/* A cluster is asked: one is named, or the locations come from it. */
+bool cli_has_cluster(const struct cli_args *args);
+/* Session and catalogue in which the files of a restore lie. *restore (a new reference) is the
+ * Restore from the cluster or the location; NULL when neither has it. */
+int cli_find_restore(const struct cli_args *args, const char *name, vmb_ctx **ctx,
+                     vmb_catalog **catalog, json_t **restore);
+
 /* ---- describe_volumes.c --------------------------------------------------------------------- */
 
 /* Parts of a description; doc is what the library gave. */
 void cli_describe_operations(const json_t *doc, bool details);
+void cli_describe_operation(const json_t *operation, const char *action_title,
+                            const char *action_key);
 void cli_describe_volumes(const json_t *doc, bool details);
 
 /* ---- plan.c --------------------------------------------------------------------------------- */
@@ -197,8 +240,14 @@ int cli_plan(enum cli_format format, vmb_ctx *ctx, const vmb_spec *spec);
 int cli_backup(struct cli_args *args);
 int cli_restore(struct cli_args *args);
 int cli_get(struct cli_args *args);
+int cli_get_restores(struct cli_args *args);
+int cli_get_schedules(struct cli_args *args);
+int cli_get_snapshot_locations(struct cli_args *args);
 int cli_describe(struct cli_args *args);
+int cli_describe_restore(struct cli_args *args);
+int cli_describe_schedule(struct cli_args *args);
 int cli_logs(struct cli_args *args);
+int cli_restore_logs(struct cli_args *args);
 int cli_download(struct cli_args *args);
 int cli_delete(struct cli_args *args);
 int cli_verify(struct cli_args *args);

@@ -24,7 +24,8 @@ static void print_field(const char *title, const char *value)
     }
 }
 
-static void print_operation(const json_t *operation)
+void cli_describe_operation(const json_t *operation, const char *action_title,
+                            const char *action_key)
 {
     static const char *const times[][2] = {
         {"Created:", "created"}, {"Started:", "started"}, {"Updated:", "updated"}};
@@ -38,7 +39,7 @@ static void print_operation(const json_t *operation)
     printf("  Operation for ");
     print_item(json_object_get(spec, "resourceIdentifier"));
     printf(":\n");
-    print_field("Backup Item Action Plugin:", cli_text(spec, "backupItemAction", NULL));
+    print_field(action_title, cli_text(spec, action_key, NULL));
     print_field("Operation ID:", cli_text(spec, "operationID", NULL));
     if (json_array_size(items) > 0) {
         printf("    Items to Update:\n");
@@ -86,7 +87,7 @@ void cli_describe_operations(const json_t *doc, bool details)
     printf("\nBackup Item Operations:\n");
     json_array_foreach(operations, index, operation)
     {
-        print_operation(operation);
+        cli_describe_operation(operation, "Backup Item Action Plugin:", "backupItemAction");
     }
 }
 

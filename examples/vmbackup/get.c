@@ -3,44 +3,9 @@
 #include "cli.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static const char *const heads[] = {"NAME",    "STATUS",  "ERRORS",           "WARNINGS",
                                     "CREATED", "EXPIRES", "STORAGE LOCATION", "SELECTOR"};
-
-/* The selector column: labelSelector, or the alternatives joined by " or ". */
-static void add_selector(struct cli_table *table, const json_t *spec)
-{
-    const json_t *alternatives = json_object_get(spec, "orLabelSelectors");
-    const json_t *item;
-    size_t index;
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out;
-
-    if (json_array_size(alternatives) == 0) {
-        text = cli_selector_text(json_object_get(spec, "labelSelector"));
-        cli_table_add(table, text ? text : "");
-        free(text);
-        return;
-    }
-    out = open_memstream(&text, &len);
-    if (!out) {
-        table->failed = true;
-        return;
-    }
-    json_array_foreach(alternatives, index, item)
-    {
-        char *one = cli_selector_text(item);
-
-        fprintf(out, "%s%s", index ? " or " : "", one ? one : "");
-        free(one);
-    }
-    if (fclose(out) == 0) {
-        cli_table_add(table, text);
-    }
-    free(text);
-}
 
 static void add_backup(struct cli_table *table, const json_t *backup)
 {
@@ -68,72 +33,11 @@ static void add_backup(struct cli_table *table, const json_t *backup)
     cli_age(cli_text(status, "expiration", NULL), text, sizeof(text), true);
     cli_table_add(table, *text ? text : "<n/a>");
     cli_table_add(table, cli_text(backup, "spec", "storageLocation"));
-    add_selector(table, json_object_get(backup, "spec"));
+    cli_add_selector(table, json_object_get(backup, "spec"));
 }
 
-/* Keeps the named backup of the list only; a new reference, NULL after a message. */
-static json_t *pick(const json_t *list, const char *name)
-{
-    size_t index;
-    json_t *backup;
-
-    json_array_foreach(list, index, backup)
-    {
-        if (!strcmp(cli_text(backup, "metadata", "name"), name)) {
-            return json_incref(backup);
-        }
-    }
-    cli_error("there is no backup \"%s\" in this storage location: \"vmbackup get\" lists them",
-              name);
-    return NULL;
-}
-
-static int print_list(enum cli_format format, json_t *list)
-{
-    struct cli_table table;
-    size_t index;
-    const json_t *backup;
-
-    if (format != CLI_TABLE) {
-        json_t *document =
-            json_pack("{s:s,s:s,s:O}", "apiVersion", "v1", "kind", "List", "items", list);
-        int result = cli_print_value(format, document);
-
-        json_decref(document);
-        return result;
-    }
-    if (json_array_size(list) == 0) {
-        fprintf(stderr, "no backups in this storage location\n");
-        return CLI_OK;
-    }
-    cli_table_init(&table, heads, 8);
-    json_array_foreach(list, index, backup)
-    {
-        add_backup(&table, backup);
-    }
-    return cli_table_print(&table);
-}
-
-static int print_one(enum cli_format format, const json_t *list, const char *name)
-{
-    json_t *backup = pick(list, name);
-    int result;
-
-    if (!backup) {
-        return CLI_FAILED;
-    }
-    if (format == CLI_TABLE) {
-        struct cli_table table;
-
-        cli_table_init(&table, heads, 8);
-        add_backup(&table, backup);
-        result = cli_table_print(&table);
-    } else {
-        result = cli_print_value(format, backup);
-    }
-    json_decref(backup);
-    return result;
-}
+static const struct cli_listing listing = {"backup", "in this storage location", heads, 8,
+                                           add_backup};
 
 int cli_get(struct cli_args *args)
 {
@@ -161,13 +65,9 @@ int cli_get(struct cli_args *args)
     if (format == CLI_TABLE) {
         cli_plain(list);
     }
-    if (!list) {
-        result = CLI_FAILED;
-    } else if (args->name_count > 0) {
-        result = print_one(format, list, args->names[0]);
-    } else {
-        result = print_list(format, list);
-    }
+    result = list ? cli_listing_print(&listing, format, list,
+                                      args->name_count > 0 ? args->names[0] : NULL)
+                  : CLI_FAILED;
 out:
     json_decref(list);
     vmb_catalog_free(catalog);

@@ -20,12 +20,30 @@ static const struct cli_command commands[] = {
      "  vmbackup restore create --from-backup nightly\n"
      "  vmbackup restore create copy --from-backup nightly --namespace-mappings shop:shop-copy",
      cli_restore_options, 1, false, cli_restore},
-    {"get", "[NAME]", "List the backups of a storage location", NULL, cli_describe_options + 1, 1,
-     false, cli_get},
-    {"describe", "NAME", "Show one backup: what was asked, what was stored, what went wrong", NULL,
-     cli_describe_options, 1, false, cli_describe},
-    {"logs", "NAME", "Print the log of a backup", NULL, cli_describe_options + 1, 1, false,
+    {"get", "[backups] [NAME]", "List the backups of a storage location",
+     "Other lists: get restores, get schedules, get locations, get snapshot-locations.",
+     cli_describe_options + 1, 1, false, cli_get},
+    {"get restores", "[NAME]", "List the restores",
+     "Restores are objects in the cluster. Those of this program also leave a record in the storage "
+     "location\nof their backup, and are listed without a cluster, too.",
+     cli_describe_options + 1, 1, false, cli_get_restores},
+    {"get schedules", "[NAME]", "List the schedules of the cluster", NULL, cli_no_options, 1, false,
+     cli_get_schedules},
+    {"get snapshot-locations", "[NAME]", "List the volume snapshot locations of the cluster",
+     "They choose where Velero's snapshot plugins work. Snapshots of this program are taken through "
+     "CSI,\nwhich needs none.",
+     cli_no_options, 1, false, cli_get_snapshot_locations},
+    {"describe", "[backup] NAME", "Show one backup: what was asked, what was stored, what went wrong",
+     "Others: describe restore NAME, describe schedule NAME.", cli_describe_options, 1, false,
+     cli_describe},
+    {"describe restore", "NAME", "Show one restore: what was asked, what was done, what went wrong",
+     NULL, cli_describe_options, 1, false, cli_describe_restore},
+    {"describe schedule", "NAME", "Show one schedule of the cluster and its template", NULL,
+     cli_no_options, 1, false, cli_describe_schedule},
+    {"logs", "[backup] NAME", "Print the log of a backup", NULL, cli_describe_options + 1, 1, false,
      cli_logs},
+    {"logs restore", "NAME", "Print the log of a restore", NULL, cli_describe_options + 1, 1, false,
+     cli_restore_logs},
     {"download", "NAME", "Save the archive of a backup", NULL, cli_download_options, 1, false,
      cli_download},
     {"delete", "backup NAME", "Delete a backup with its snapshots, volume data and restores",
@@ -71,8 +89,30 @@ static const struct {
     {"get", "backups", "get"},
     {"get", "backup", "get"},
     {"describe", "backup", "describe"},
+    {"describe", "backups", "describe"},
+    {"logs", "backup", "logs"},
+    {"get", "restores", "get restores"},
+    {"get", "restore", "get restores"},
+    {"restore", "get", "get restores"},
+    {"describe", "restore", "describe restore"},
+    {"describe", "restores", "describe restore"},
+    {"restore", "describe", "describe restore"},
+    {"logs", "restore", "logs restore"},
+    {"restore", "logs", "logs restore"},
+    {"get", "schedules", "get schedules"},
+    {"get", "schedule", "get schedules"},
+    {"schedule", "get", "get schedules"},
+    {"describe", "schedule", "describe schedule"},
+    {"describe", "schedules", "describe schedule"},
+    {"schedule", "describe", "describe schedule"},
+    {"get", "locations", "location get"},
+    {"get", "location", "location get"},
+    {"get", "backup-locations", "location get"},
     {"location", "get", "location get"},
     {"backup-location", "get", "location get"},
+    {"get", "snapshot-locations", "get snapshot-locations"},
+    {"get", "snapshot-location", "get snapshot-locations"},
+    {"snapshot-location", "get", "get snapshot-locations"},
 };
 
 static void print_help(FILE *out)
@@ -80,9 +120,9 @@ static void print_help(FILE *out)
     fprintf(out, "vmbackup backs up virtual machines on Kubernetes (KubeVirt), in the formats of "
                  "Velero.\n\nUsage:\n  vmbackup COMMAND [flags]\n\nCommands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-24s %s\n", commands[i].name, commands[i].summary);
     }
-    fprintf(out, "  %-14s %s\n", "repo", "Work with repositories in the format of restic");
+    fprintf(out, "  %-24s %s\n", "repo", "Work with repositories in the format of restic");
     fprintf(out, "\n\"vmbackup COMMAND --help\" shows a command's flags.\n");
 }
 
@@ -125,7 +165,12 @@ static int unknown_command(const char *word)
         return CLI_USAGE;
     }
     if (!strcmp(word, "schedule")) {
-        cli_error("\"schedule\" needs a verb: vmbackup schedule next EXPRESSION");
+        cli_error("\"schedule\" needs a verb: vmbackup schedule get, schedule describe NAME or "
+                  "schedule next EXPRESSION");
+        return CLI_USAGE;
+    }
+    if (!strcmp(word, "snapshot-location")) {
+        cli_error("\"snapshot-location\" needs a verb: vmbackup snapshot-location get");
         return CLI_USAGE;
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {

@@ -302,6 +302,61 @@ int cli_table_print(struct cli_table *table)
     return result;
 }
 
+/* The named one of a list; NULL after a message. */
+static json_t *pick(const struct cli_listing *listing, const json_t *list, const char *name)
+{
+    size_t index;
+    json_t *resource;
+
+    json_array_foreach(list, index, resource)
+    {
+        if (!strcmp(cli_text(resource, "metadata", "name"), name)) {
+            return resource;
+        }
+    }
+    cli_error("there is no %s \"%s\" %s: \"vmbackup get %ss\" lists them", listing->what, name,
+              listing->where, listing->what);
+    return NULL;
+}
+
+static int print_document(enum cli_format format, json_t *list)
+{
+    json_t *document =
+        json_pack("{s:s,s:s,s:O}", "apiVersion", "v1", "kind", "List", "items", list);
+    int result = cli_print_value(format, document);
+
+    json_decref(document);
+    return result;
+}
+
+int cli_listing_print(const struct cli_listing *listing, enum cli_format format, json_t *list,
+                      const char *name)
+{
+    json_t *one = name ? pick(listing, list, name) : NULL;
+    struct cli_table table;
+    size_t index;
+    const json_t *resource;
+
+    if (name && !one) {
+        return CLI_FAILED;
+    }
+    if (format != CLI_TABLE) {
+        return one ? cli_print_value(format, one) : print_document(format, list);
+    }
+    if (json_array_size(list) == 0) {
+        fprintf(stderr, "no %ss %s\n", listing->what, listing->where);
+        return CLI_OK;
+    }
+    cli_table_init(&table, listing->heads, listing->columns);
+    json_array_foreach(list, index, resource)
+    {
+        if (!one || resource == one) {
+            listing->add(&table, resource);
+        }
+    }
+    return cli_table_print(&table);
+}
+
 const char *cli_text(const json_t *object, const char *key, const char *subkey)
 {
     const json_t *value = json_object_get(object, key);
@@ -478,4 +533,37 @@ void cli_bytes(long long bytes, char *out, size_t size)
         unit++;
     }
     snprintf(out, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+}
+
+void cli_add_selector(struct cli_table *table, const json_t *spec)
+{
+    const json_t *alternatives = json_object_get(spec, "orLabelSelectors");
+    const json_t *item;
+    size_t index;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out;
+
+    if (json_array_size(alternatives) == 0) {
+        text = cli_selector_text(json_object_get(spec, "labelSelector"));
+        cli_table_add(table, text ? text : "");
+        free(text);
+        return;
+    }
+    out = open_memstream(&text, &len);
+    if (!out) {
+        table->failed = true;
+        return;
+    }
+    json_array_foreach(alternatives, index, item)
+    {
+        char *one = cli_selector_text(item);
+
+        fprintf(out, "%s%s", index ? " or " : "", one ? one : "");
+        free(one);
+    }
+    if (fclose(out) == 0) {
+        cli_table_add(table, text);
+    }
+    free(text);
 }

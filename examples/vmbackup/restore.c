@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmbackup restore: builds the Restore, runs it, prints the outcome. */
+/* vmbackup restore: the Restore of the command line. */
 #include "cli.h"
 
-#include <string.h>
 #include <time.h>
 
 const struct cli_option cli_restore_options[] = {
@@ -31,7 +30,6 @@ const struct cli_option cli_restore_options[] = {
     {"parallel-files-download", 0, CLI_STRING, "N", "files that are downloaded at a time"},
     {"labels", 0, CLI_LIST, "K=V,...", "labels of the restore"},
     {"annotations", 0, CLI_LIST, "K=V,...", "annotations of the restore"},
-    CLI_FS_OPTIONS,
     {"client-qps", 0, CLI_STRING, "N", "requests a second; default 0: as many as the server takes"},
     {"client-burst", 0, CLI_STRING, "N", "requests at once with --client-qps"},
     {"exec-command", 0, CLI_STRING, "PROGRAM",
@@ -54,91 +52,23 @@ static void default_name(const struct cli_args *args, char *out, size_t size)
              t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
-static int create_spec(const struct cli_args *args, const char *name, vmb_spec **out)
+static int make_restore(const struct cli_args *args, const char *name, vmb_spec **out)
 {
-    const char *path = cli_value(args, "file");
     vmb_error *err = NULL;
     char made[256];
-    int result;
 
-    if (!path) {
-        if (!name) {
-            default_name(args, made, sizeof(made));
-            name = made;
-        }
-        return vmb_spec_new_restore(name, NULL, out, &err) != VMB_OK ? cli_fail(name, err) : CLI_OK;
-    }
-    result = cli_load_spec(path, out);
-    if (result == CLI_OK && strcmp(vmb_spec_kind(*out), "Restore") != 0) {
-        cli_error("%s: is no Restore", path);
-        return CLI_FAILED;
-    }
-    if (result == CLI_OK) {
-        (void)vmb_spec_unset(*out, "metadata.uid", NULL); /* it is a new object */
-        (void)vmb_spec_unset(*out, "metadata.creationTimestamp", NULL);
-    }
-    if (result == CLI_OK && name &&
-        vmb_spec_set_string(*out, "metadata.name", name, &err) != VMB_OK) {
-        result = cli_fail(name, err);
-    }
-    return result;
-}
-
-static int build_spec(const struct cli_args *args, vmb_spec **out)
-{
-    const char *path = cli_value(args, "file");
-    const char *name = args->name_count > 0 ? args->names[0] : NULL;
-    const char *ns = cli_value(args, "namespace");
-    vmb_spec *spec = NULL;
-    vmb_error *err = NULL;
-    int result;
-
-    if (!path && !cli_value(args, "from-backup") && !cli_value(args, "from-schedule")) {
+    if (!cli_value(args, "from-backup") && !cli_value(args, "from-schedule")) {
         cli_error("no backup is named: vmbackup restore create [NAME] --from-backup BACKUP");
         return CLI_USAGE;
     }
-    result = create_spec(args, name, &spec);
-    if (result == CLI_OK && ns &&
-        vmb_spec_set_string(spec, "metadata.namespace", ns, &err) != VMB_OK) {
-        result = cli_fail(ns, err);
+    if (!name) {
+        default_name(args, made, sizeof(made));
+        name = made;
     }
-    if (result == CLI_OK) {
-        result = cli_spec_apply(args, spec);
-    }
-    if (result == CLI_OK) {
-        result = cli_check_spec(spec, path ? path : "restore", stderr);
-    }
-    if (result != CLI_OK) {
-        vmb_spec_free(spec);
-        return result;
-    }
-    *out = spec;
-    return CLI_OK;
+    return vmb_spec_new_restore(name, NULL, out, &err) != VMB_OK ? cli_fail(name, err) : CLI_OK;
 }
 
 int cli_restore(struct cli_args *args)
 {
-    enum cli_format format;
-    vmb_ctx *ctx = NULL;
-    vmb_spec *spec = NULL;
-    const char *ns = NULL;
-    int result;
-
-    if (!cli_output_format(args, &format)) {
-        return CLI_USAGE;
-    }
-    result = build_spec(args, &spec);
-    if (result != CLI_OK) {
-        return result;
-    }
-    if (vmb_spec_get_string(spec, "metadata.namespace", &ns, NULL) != VMB_OK) {
-        ns = NULL;
-    }
-    result = cli_session(args, CLI_NEED_CLUSTER | CLI_NEED_ENGINE, ns, &ctx);
-    if (result == CLI_OK) {
-        result = cli_run_spec(args, format, ctx, spec);
-    }
-    vmb_ctx_unref(ctx);
-    vmb_spec_free(spec);
-    return result;
+    return cli_run(args, "Restore", make_restore);
 }

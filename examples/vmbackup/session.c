@@ -280,13 +280,13 @@ int cli_session(const struct cli_args *args, unsigned needs, const char *velero_
         goto out;
     }
     result = apply_settings(args, ctx);
-    if (result == CLI_OK) {
+    if (result == CLI_OK && !(needs & CLI_NO_LOCATIONS)) {
         result = add_locations(args, ctx, &locations);
     }
     if (result == CLI_OK && ((needs & CLI_NEED_CLUSTER) || locations == 0)) {
         result = use_cluster(args, ctx);
     }
-    if (result == CLI_OK && locations == 0) {
+    if (result == CLI_OK && locations == 0 && !(needs & CLI_NO_LOCATIONS)) {
         result = load_locations(ctx);
     }
     if (result == CLI_OK && (needs & CLI_NEED_ENGINE)) {

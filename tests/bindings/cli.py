@@ -4,6 +4,7 @@
 
 usage: cli.py BUILD
 """
+import gzip
 import json
 import os
 import re
@@ -19,7 +20,9 @@ from support import CLUSTER, EXAMPLES, Suite, run, seen
 suite = Suite()
 DEMO = os.path.join(EXAMPLES, "demo-backup.yaml")
 COMMANDS = ["backup", "get", "describe", "logs", "download", "location get", "validate",
-            "version", "delete", "verify", "copy", "diff", "gc", "schedule next"]
+            "version", "delete", "verify", "copy", "diff", "gc", "schedule next", "restore",
+            "get restores", "get schedules", "get snapshot-locations", "describe restore",
+            "describe schedule", "logs restore"]
 
 
 class Cli:
@@ -74,6 +77,12 @@ def usage_errors(cli):
             (["get", "-o", "xml", *cli.where], "table, json or yaml"),
             (["describe", *cli.where], "vmbackup describe NAME"),
             (["get", "--set", "no-such=1", *cli.where], "no-such"),
+            (["restore", "describe", *cli.where], "vmbackup describe restore NAME"),
+            (["schedule", "describe", *cli.cluster], "vmbackup describe schedule NAME"),
+            (["logs", "restore", *cli.where], "vmbackup logs restore NAME"),
+            (["restore", "create", *cli.where], "--from-backup BACKUP"),
+            (["schedule"], "schedule describe NAME"),
+            (["snapshot-location"], "snapshot-location get"),
             (["backup", "create", "x", "--cluster-dir", "a", "--context", "b", *cli.where],
              "exclude each other"),
     ]:
@@ -166,6 +175,117 @@ def reading(cli):
         suite.check(f"{command} of an unknown backup", done.returncode == 1 and
                     "nowhere" in done.stderr and
                     not os.path.exists(os.path.join(cli.folder, "nowhere-data.tar.gz")), seen(done))
+
+
+RESTORE = """apiVersion: velero.io/v1
+kind: Restore
+metadata: {name: in-cluster, namespace: velero, creationTimestamp: "2026-11-20T10:00:00Z"}
+spec: {backupName: demo, namespaceMapping: {shop: copy}}
+---
+apiVersion: velero.io/v1
+kind: Schedule
+metadata: {name: nightly, namespace: velero, creationTimestamp: "2026-11-20T10:00:00Z"}
+spec:
+  schedule: "0 22 * * *"
+  template: {ttl: 48h0m0s, includedNamespaces: [shop], labelSelector: {matchLabels: {app: web}}}
+status: {phase: Enabled, lastBackup: "2026-11-23T22:00:00Z"}
+---
+apiVersion: velero.io/v1
+kind: VolumeSnapshotLocation
+metadata: {name: ebs, namespace: velero}
+spec: {provider: aws}
+"""
+
+
+def leave_restore(cli, name, resource, results):
+    """The files of a restore, as they lie in a location."""
+    folder = os.path.join(cli.store, "restores", name)
+    os.makedirs(folder)
+    if resource:
+        with open(os.path.join(folder, "vmbackup-restore.json"), "w", encoding="utf-8") as f:
+            json.dump(resource, f)
+    for suffix, text in (("logs.gz", "level=info msg=restored\n"),
+                         ("results.gz", json.dumps(results)),
+                         ("resource-list.json.gz", json.dumps({"v1/Pod": ["shop/a(created)"]}))):
+        with gzip.open(os.path.join(folder, f"restore-{name}-{suffix}"), "wt") as f:
+            f.write(text)
+
+
+def restores(cli):
+    """What the location tells of restores, and what the cluster adds."""
+    leave_restore(cli, "ours", {
+        "kind": "Restore", "metadata": {"name": "ours", "namespace": "velero",
+                                        "creationTimestamp": "2026-11-24T10:00:00Z"},
+        "spec": {"backupName": "demo", "itemOperationTimeout": "4h0m0s", "restorePVs": True},
+        "status": {"phase": "PartiallyFailed", "errors": 2, "warnings": 0,
+                   "startTimestamp": "2026-11-24T10:00:00Z",
+                   "completionTimestamp": "2026-11-24T10:01:00Z",
+                   "progress": {"totalItems": 3, "itemsRestored": 3}}},
+        {"errors": {"namespaces": {"shop": ["pods/a: no", "pods/b: no"]}}, "warnings": {}})
+    leave_restore(cli, "theirs", None, {"errors": {}, "warnings": {"cluster": ["odd\x1b[2J"]}})
+    done = cli("get", "restores", *cli.where)
+    suite.check("restores of a location", done.returncode == 0 and re.search(
+        r"^ours +demo +PartiallyFailed +2026-11-24 10:00:00 \+0000 UTC +2026-11-24 10:01:00 "
+        r"\+0000 UTC +2 +0 +2026-11-24 10:00:00 \+0000 UTC +<none>$", done.stdout, re.M) and
+        re.search(r"^theirs +<n/a> +<n/a> +<n/a> +<n/a> +0 +1 +<n/a> +<none>$", done.stdout, re.M),
+        seen(done))
+    done = cli("restore", "describe", "ours", "--details", *cli.where)
+    suite.check("a restore of a location is described", done.returncode == 0 and all(
+        line in done.stdout.splitlines() for line in (
+            "Phase:                       PartiallyFailed (run \"vmbackup logs restore ours\" for "
+            "more information)", "Items restored:              3", "  Velero:     <none>",
+            "    shop:  pods/a: no", "           pods/b: no", "Backup:  demo", "Restore PVs:  true",
+            "    - shop/a(created)")), seen(done))
+    done = cli("describe", "restore", "theirs", *cli.where)
+    suite.check("of another program's restore what there is", done.returncode == 0 and
+                "  Cluster:  odd?[2J" in done.stdout and "Backup:" not in done.stdout, seen(done))
+    done = cli("logs", "restore", "ours", *cli.where)
+    suite.check("the log of a restore", done.returncode == 0 and
+                done.stdout == "level=info msg=restored\n", seen(done))
+    done = cli("restore", "get", "ours", "-o", "json", *cli.where)
+    suite.check("a restore as JSON", done.returncode == 0 and
+                json.loads(done.stdout)["status"]["errors"] == 2, seen(done))
+    for args in (["get", "restores", "none"], ["describe", "restore", "none"],
+                 ["logs", "restore", "none"]):
+        done = cli(*args, *cli.where)
+        suite.check(" ".join(args), done.returncode == 1 and "none" in done.stderr and
+                    "get restores" in done.stderr, seen(done))
+    folder = os.path.join(cli.folder, "velero")
+    os.makedirs(folder)
+    cli.file("velero/objects.yaml", RESTORE)
+    both = ["--cluster-dir", folder, *cli.where]
+    done = cli("get", "restores", *both)
+    suite.check("restores of the cluster and the location, by name", done.returncode == 0 and
+                [line.split()[0] for line in done.stdout.splitlines()] ==
+                ["NAME", "in-cluster", "ours", "theirs"] and
+                re.search(r"^in-cluster +demo +New ", done.stdout, re.M), seen(done))
+    done = cli("describe", "restore", "in-cluster", *both)
+    suite.check("a restore of the cluster is described", done.returncode == 0 and
+                "Namespace mappings:  shop=copy" in done.stdout and "Phase:  New" in done.stdout,
+                seen(done))
+    done = cli("logs", "restore", "in-cluster", *both)
+    suite.check("a restore without a log", done.returncode == 1 and "has not ended" in done.stderr,
+                seen(done))
+    done = cli("get", "schedules", "--cluster-dir", folder)
+    suite.check("schedules", done.returncode == 0 and re.search(
+        r"^nightly +Enabled +2026-11-20 10:00:00 \+0000 UTC +0 22 \* \* \* +48h0m0s +\w+ ago +"
+        r"app=web +false$", done.stdout, re.M), seen(done))
+    done = cli("schedule", "describe", "nightly", "--cluster-dir", folder)
+    suite.check("a schedule is described", done.returncode == 0 and
+                "Backup Template:\n  Namespaces:\n    Included:  shop\n" in done.stdout and
+                "Last Backup:  2026-11-23 22:00:00 +0000 UTC" in done.stdout, seen(done))
+    done = cli("get", "schedules", "-o", "json", "--cluster-dir", folder)
+    suite.check("schedules as JSON", done.returncode == 0 and
+                json.loads(done.stdout)["items"][0]["kind"] == "Schedule", seen(done))
+    done = cli("describe", "schedule", "none", "--cluster-dir", folder)
+    suite.check("no such schedule", done.returncode == 1 and "get schedules" in done.stderr,
+                seen(done))
+    done = cli("snapshot-location", "get", "--cluster-dir", folder)
+    suite.check("snapshot locations", done.returncode == 0 and
+                re.search(r"^ebs +aws$", done.stdout, re.M), seen(done))
+    done = cli("get", "schedules", *cli.cluster)
+    suite.check("no schedules at all", done.returncode == 0 and not done.stdout and
+                "no schedules" in done.stderr, seen(done))
 
 
 def locations(cli):
@@ -344,6 +464,7 @@ def main():
         usage_errors(cli)
         backups(cli)
         reading(cli)
+        restores(cli)
         locations(cli)
         validation(cli)
         interrupts(cli)
