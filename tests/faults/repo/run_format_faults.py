@@ -4,12 +4,11 @@
 that are there twice, clocks that disagree, a store without room, two who prune at once. The real
 restic judges what is left.
 
-    run_format_faults.py [--build BUILD_DIR] [--only text]
+    run_format_faults.py [--build BUILD_DIR] [--only text ...]
 
 Ends with 'N passed, N failed, N skipped'. Damage of single bytes, and killed writers, are in
 tests/interop/restic/run_format.py."""
 
-import argparse
 import base64
 import datetime
 import hashlib
@@ -18,14 +17,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "interop", "restic"))
 
 import run_format  # noqa: E402
-from run_format import PASSWORD, RESTIC, Bench, Failed, Skip, files_of, hold, let_go, want  # noqa: E402
+from run_format import PASSWORD, Skip, files_of, hold, let_go, want  # noqa: E402
 
 
 # ---- sealing, so that wrong files have right tags --------------------------------------------------
@@ -299,34 +297,5 @@ def test_holder_whose_lock_was_broken_stops(bench):
     want(files_of(repo, "locks") == [], "a lock came back")
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", default=os.environ.get("VMB_BUILD", "build"))
-    parser.add_argument("--only", default="")
-    args = parser.parse_args()
-    if shutil.which(RESTIC) is None:
-        print("restic is not installed\n0 passed, 0 failed, 1 skipped")
-        return 0
-    passed = failed = skipped = 0
-    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with tempfile.TemporaryDirectory(prefix="restic-templates-", dir=base) as templates:
-        for name, test in list(globals().items()):
-            if not name.startswith("test_") or args.only not in name:
-                continue
-            with tempfile.TemporaryDirectory(prefix="repo-faults-", dir=base) as folder:
-                try:
-                    test(Bench(args.build, folder, templates))
-                    passed += 1
-                    print("ok " + name[5:], flush=True)
-                except Skip as e:
-                    skipped += 1
-                    print("skipped %s: %s" % (name[5:], e), flush=True)
-                except (Failed, subprocess.SubprocessError, OSError, ValueError, KeyError) as e:
-                    failed += 1
-                    print("FAILED %s: %s" % (name[5:], e), flush=True)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_format.main(globals()))

@@ -11,8 +11,12 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, ".."))
+
+import steps  # noqa: E402
+from steps import Skip  # noqa: E402
 
 BUILD = os.environ.get("VMB_BUILD", "build")
 PLUGIN = os.path.abspath(os.environ.get("VMB_NBDKIT_PLUGIN") or os.path.join(
@@ -22,10 +26,6 @@ PROBE = os.path.abspath(os.environ.get("VMB_DISK_PROBE") or os.path.join(
 ENV = dict(os.environ, RESTIC_PASSWORD="geheim", TZ="UTC", RESTIC_CACHE_DIR="", LC_ALL="C.UTF-8")
 MIB = 1024 * 1024
 RSS_LIMIT = 112 * MIB  # a cache of 32 MiB, and four clients with 64 threads each
-
-
-class Skip(Exception):
-    pass
 
 
 def run(argv, code=0, env=None):
@@ -247,26 +247,9 @@ def main():
     missing = [p for p in ("nbdkit", "nbdcopy", "nbdinfo", "qemu-img", "mkfs.ext4", "debugfs")
                if not shutil.which(p)]
     if missing or not os.path.exists(PLUGIN):
-        print("skipped: needs %s\n0 passed, 0 failed, 1 skipped" % (
+        return steps.skip_all("needs " + (
             ", ".join(missing) or "the plugin, which is built where nbdkit's headers are"))
-        return 77
-    passed = failed = skipped = 0
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Suite(folder)
-        for test in Suite.TESTS:
-            try:
-                test(suite)
-                passed += 1
-                print("ok   " + test.__name__, flush=True)
-            except Skip as why:
-                skipped += 1
-                print("skipped: %s: %s" % (test.__name__, why), flush=True)
-            except Exception:
-                failed += 1
-                print("FAIL %s\n%s" % (test.__name__, traceback.format_exc(limit=-3)[:3000]),
-                      flush=True)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed else 0
+    return steps.in_one_folder(Suite, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 """The command `vmbackup repo` beside the real restic: each makes, writes, reads and tidies up what
 the other has made, in a folder and on S3.
 
-    run_command.py [--build BUILD_DIR] [--only text]
+    run_command.py [--build BUILD_DIR] [--only text ...]
 
 RESTIC names the program (default restic). Ends with 'N passed, N failed, N skipped'."""
 import argparse
@@ -16,28 +16,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "rig"))
+sys.path.insert(0, os.path.join(HERE, ".."))
 
-from rig import Rig, Skip  # noqa: E402
+from steps import Rig, Skip, in_own_folders, skip_all, want  # noqa: E402
 from table import row  # noqa: E402
 
 RESTIC = os.environ.get("RESTIC", "restic")
 PASSWORD = "correct horse"
 HEX = re.compile(r"[0-9a-f]{64}")
-
-
-class Failed(Exception):
-    pass
-
-
-def want(condition, text):
-    if not condition:
-        raise Failed(text)
 
 
 class Repo:
@@ -614,34 +603,13 @@ def test_terminal_progress(b):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("VMB_BUILD", "build"))
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="*", default=())
     args = parser.parse_args()
     if shutil.which(RESTIC) is None:
-        print("restic is not installed\n0 passed, 0 failed, 1 skipped")
-        return 0
-    print(subprocess.run([RESTIC, "version"], stdout=subprocess.PIPE, text=True).stdout.strip())
-    passed = failed = skipped = 0
-    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    for name, test in list(globals().items()):
-        if not name.startswith("test_") or args.only not in name:
-            continue
-        with tempfile.TemporaryDirectory(prefix="restic-command-", dir=base) as folder:
-            start = time.monotonic()
-            try:
-                test(Bench(args.build, folder))
-                passed += 1
-                print("ok %s (%.1f s)" % (name[5:], time.monotonic() - start), flush=True)
-            except Skip as e:
-                skipped += 1
-                print("skipped %s: %s" % (name[5:], e), flush=True)
-            except (Failed, subprocess.SubprocessError, OSError, ValueError, KeyError,
-                    IndexError) as e:
-                failed += 1
-                print("FAILED %s: %s" % (name[5:], e), flush=True)
-                if not isinstance(e, Failed):
-                    traceback.print_exc(file=sys.stdout)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed else 0
+        return skip_all("needs restic")
+    print(subprocess.run([RESTIC, "version"], stdout=subprocess.PIPE, text=True).stdout.strip(),
+          flush=True)
+    return in_own_folders(globals(), lambda folder: Bench(args.build, folder), args.only)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, ".."))
+
+import steps  # noqa: E402
+from steps import Skip  # noqa: E402
 
 PROBE = os.environ.get("VMB_DISK_PROBE") or os.path.join(
     os.environ.get("VMB_BUILD", "build"), "tests", "interop", "restic", "disk_probe")
 ENV = dict(os.environ, RESTIC_PASSWORD="geheim", TZ="UTC", RESTIC_CACHE_DIR="")
 MIB = 1024 * 1024
-
-
-class Skip(Exception):
-    pass
 
 
 def run(argv, code=0, data=None, text=True):
@@ -268,25 +269,8 @@ class Suite:
 
 def main():
     if not shutil.which("restic"):
-        print("skipped: needs restic\n0 passed, 0 failed, 1 skipped")
-        return 77
-    passed = failed = skipped = 0
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Suite(folder)
-        for test in Suite.TESTS:
-            try:
-                test(suite)
-                passed += 1
-                print("ok   " + test.__name__, flush=True)
-            except Skip as why:
-                skipped += 1
-                print("skipped: %s: %s" % (test.__name__, why), flush=True)
-            except Exception:
-                failed += 1
-                print("FAIL %s\n%s" % (test.__name__, traceback.format_exc(limit=-3)[:3000]),
-                      flush=True)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed else 0
+        return steps.skip_all("needs restic")
+    return steps.in_one_folder(Suite, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Repositories between our code and the real restic, both directions, and damage of every kind.
 
-    run_format.py [--build BUILD_DIR] [--only text]
+    run_format.py [--build BUILD_DIR] [--only text ...]
 
 RESTIC names the program (default restic). Ends with 'N passed, N failed, N skipped'."""
 
@@ -16,25 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "rig"))
+sys.path.insert(0, os.path.join(HERE, ".."))
 
 import table  # noqa: E402
-from rig import Rig, Skip  # noqa: E402
+from steps import Rig, Skip, in_own_folders, skip_all, want  # noqa: E402,F401
 
 RESTIC = os.environ.get("RESTIC", "restic")
 PASSWORD = "correct horse"
-
-
-class Failed(Exception):
-    pass
-
-
-def want(condition, text):
-    if not condition:
-        raise Failed(text)
 
 
 class S3Repo:
@@ -625,46 +615,20 @@ ROWS = {  # what a test that passes says in docs/interop.md
 }
 
 
-def note(name, result):
-    for row, column in ROWS.get(name, []):
-        table.row("repositories", row, column, result)
-
-
-def main():
+def main(functions, note=None):
+    """Runs the functions named test_… of a module, each with a Bench of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("VMB_BUILD", "build"))
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="*", default=())
     args = parser.parse_args()
     if shutil.which(RESTIC) is None:
-        print("restic is not installed\n0 passed, 0 failed, 1 skipped")
-        return 0
-    print(subprocess.run([RESTIC, "version"], stdout=subprocess.PIPE, text=True).stdout.strip())
-    passed = failed = skipped = 0
-    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    templates = tempfile.mkdtemp(prefix="restic-templates-", dir=base)
-    for name, test in list(globals().items()):
-        if not name.startswith("test_") or args.only not in name:
-            continue
-        with tempfile.TemporaryDirectory(prefix="restic-format-", dir=base) as folder:
-            start = time.monotonic()
-            try:
-                test(Bench(args.build, folder, templates))
-                passed += 1
-                note(name[5:], "pass")
-                print("ok %s (%.1f s)" % (name[5:], time.monotonic() - start), flush=True)
-            except Skip as e:
-                skipped += 1
-                print("skipped %s: %s" % (name[5:], e), flush=True)
-            except (Failed, subprocess.TimeoutExpired, OSError, ValueError, KeyError) as e:
-                failed += 1
-                note(name[5:], "fail")
-                print("FAILED %s: %s" % (name[5:], e), flush=True)
-                if not isinstance(e, Failed):
-                    traceback.print_exc(file=sys.stdout)
-    shutil.rmtree(templates)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed else 0
+        return skip_all("needs restic")
+    print(subprocess.run([RESTIC, "version"], stdout=subprocess.PIPE, text=True).stdout.strip(),
+          flush=True)
+    with tempfile.TemporaryDirectory(prefix="restic-templates-") as templates:
+        return in_own_folders(functions, lambda folder: Bench(args.build, folder, templates),
+                              args.only, note)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(globals(), table.noter(ROWS)))

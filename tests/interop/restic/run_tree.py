@@ -12,10 +12,11 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
-import traceback
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, ".."))
+
+import steps  # noqa: E402
 import table  # noqa: E402
 
 PROBE = os.environ.get("VMB_TREE_PROBE") or os.path.join(
@@ -254,31 +255,10 @@ ROWS = {  # what a test that passes says in docs/interop.md
     }
 
 
-def note(name, result):
-    for row, column in ROWS.get(name, []):
-        table.row("repositories", row, column, result)
-
-
 def main():
     if not shutil.which("restic"):
-        print("skipped: needs restic\n0 passed, 0 failed, 1 skipped")
-        return 77
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Suite(folder)
-        for test in Suite.TESTS:
-            try:
-                test(suite)
-                passed += 1
-                note(test.__name__, "pass")
-                print("ok   " + test.__name__, flush=True)
-            except Exception:
-                failed += 1
-                note(test.__name__, "fail")
-                print("FAIL %s\n%s" % (test.__name__, traceback.format_exc(limit=-3)[:3000]),
-                      flush=True)
-    print("%d passed, %d failed, 0 skipped" % (passed, failed))
-    return 1 if failed else 0
+        return steps.skip_all("needs restic")
+    return steps.in_one_folder(Suite, sys.argv[1:], table.noter(ROWS))
 
 
 if __name__ == "__main__":
