@@ -49,8 +49,8 @@ int vmbi_ws_head_parse(const char *data, size_t len, vmbi_ws_head *out)
 static bool name_is(const char *line, size_t len, const char *name)
 {
     for (size_t i = 0; i < len; i++) {
-        if (vmbi_lower(line[i]) != vmbi_lower(name[i])) { /* stops at name's NUL at the latest */
-            return false;
+        if (name[i] == '\0' || vmbi_lower(line[i]) != vmbi_lower(name[i])) {
+            return false; /* a server's bytes may be NUL, too */
         }
     }
     return name[len] == '\0';

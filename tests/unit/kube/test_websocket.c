@@ -361,6 +361,18 @@ static void head_find_trims_and_bounds(void **state)
     assert_false(vmbi_ws_head_find(&head, "None", value, sizeof(value)));
 }
 
+/* A header's name ends where ours does, whatever a server puts behind it. */
+static void head_find_stops_at_the_end_of_the_name(void **state)
+{
+    static const char text[] = "HTTP/1.1 101 S\r\nE\0\0: v\r\n\r\n";
+    static const char name[] = "E\0\0\0";
+    vmbi_ws_head head;
+    char value[8];
+    (void)state;
+    assert_int_equal(vmbi_ws_head_parse(text, sizeof(text) - 1, &head), 1);
+    assert_false(vmbi_ws_head_find(&head, name, value, sizeof(value)));
+}
+
 static void key_is_random_and_well_formed(void **state)
 {
     char a[VMBI_WS_KEY_SIZE];
@@ -393,6 +405,7 @@ int main(void)
         cmocka_unit_test(head_nonsense_is_refused),
         cmocka_unit_test(head_bad_parts_are_refused),
         cmocka_unit_test(head_find_trims_and_bounds),
+        cmocka_unit_test(head_find_stops_at_the_end_of_the_name),
         cmocka_unit_test(key_is_random_and_well_formed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
