@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "codec/json_read.h"
 
 /* jansson's own allocator stays malloc: its hook is process-wide, and a library must not take it
  * away from its program. */
@@ -162,6 +163,10 @@ vmb_code vmbi_json_parse_from(const char *text, size_t len, const char *what, in
         return fail_unfit(err, what, first_line, text, unfit);
     }
     prepare();
+    vmb_code code = vmbi_json_read(text, len, out);
+    if (code != VMB_E_PARSE) {
+        return code == VMB_OK ? VMB_OK : vmbi_fail_nomem(err);
+    }
     memset(&e, 0, sizeof(e)); /* jansson leaves it alone when memory is out */
     v = json_loadb(text, len, flags, &e);
     if (v == NULL && json_error_code(&e) == json_error_numeric_overflow) {
