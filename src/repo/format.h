@@ -32,8 +32,8 @@ typedef struct vmbi_repo_format {
     bool (*find_blob)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id,
                       vmbi_blob_place *out);
     vmb_code (*load_run)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *ids,
-                         const vmbi_blob_place *places, size_t n, vmbi_repo_blob_fn fn, void *user,
-                         vmb_error **err);
+                         const vmbi_blob_place *places, size_t n, bool in_order,
+                         vmbi_repo_blob_fn fn, void *user, vmb_error **err);
     vmb_code (*flush)(vmbi_repo *r, vmb_error **err);
     void (*get_stats)(vmbi_repo *r, vmbi_repo_stats *out);
     vmb_code (*snapshot_list)(vmbi_repo *r, vmbi_snapshot_fn fn, void *user, vmb_error **err);

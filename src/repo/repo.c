@@ -132,10 +132,10 @@ bool vmbi_repo_find_blob(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *
 }
 
 vmb_code vmbi_repo_load_run(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *ids,
-                            const vmbi_blob_place *places, size_t n, vmbi_repo_blob_fn fn,
-                            void *user, vmb_error **err)
+                            const vmbi_blob_place *places, size_t n, bool in_order,
+                            vmbi_repo_blob_fn fn, void *user, vmb_error **err)
 {
-    return r->format->load_run(r, type, ids, places, n, fn, user, err);
+    return r->format->load_run(r, type, ids, places, n, in_order, fn, user, err);
 }
 
 vmb_code vmbi_repo_flush(vmbi_repo *r, vmb_error **err)

@@ -137,14 +137,14 @@ typedef struct vmbi_blob_place {
 bool vmbi_repo_find_blob(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id,
                          vmbi_blob_place *out);
 /* Reads blobs of one pack with one request: places sorted by offset, of one pack, not further
- * apart than the caller likes. ids[i] belongs to places[i]. fn gets each verified blob in order;
- * the data is borrowed for the call. A damaged blob is read again on its own, from other copies
+ * apart than the caller likes. ids[i] belongs to places[i]. fn gets each verified blob, in order
+ * when that is wanted (which takes a little longer); the data is borrowed for the call. A damaged blob is read again on its own, from other copies
  * if there are any; then its error is handed to fn with data NULL, and fn decides. */
 typedef vmb_code (*vmbi_repo_blob_fn)(void *user, size_t i, const void *data, size_t len,
                                       vmb_error *why, vmb_error **err);
 vmb_code vmbi_repo_load_run(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *ids,
-                            const vmbi_blob_place *places, size_t n, vmbi_repo_blob_fn fn,
-                            void *user, vmb_error **err);
+                            const vmbi_blob_place *places, size_t n, bool in_order,
+                            vmbi_repo_blob_fn fn, void *user, vmb_error **err);
 
 /* Makes everything that was saved durable and known to others: open packs, then index files. */
 vmb_code vmbi_repo_flush(vmbi_repo *r, vmb_error **err);

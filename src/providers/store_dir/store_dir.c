@@ -16,7 +16,10 @@
 #include "providers/store_dir/path.h"
 #include "providers/store_dir/put.h"
 
-enum { READ_CHUNK = 256 * 1024 };
+enum {
+    WRITE_CHUNK = 256 * 1024,
+    READ_CHUNK = 64 * 1024 /* it stays in a core's cache, and on the heap for the next call */
+};
 
 struct store_dir {
     int root; /* the folder, open for the provider's life */
@@ -66,7 +69,7 @@ static vmb_code dir_put_write(void *user, vmb_job *job, void *op, const void *da
 
     (void)user;
     do { /* in pieces, so that cancellation is heard on a slow disk */
-        const size_t n = len < READ_CHUNK ? len : READ_CHUNK;
+        const size_t n = len < WRITE_CHUNK ? len : WRITE_CHUNK;
 
         code = vmbi_limits_check(limits_of(job), err, "write object");
         if (code == VMB_OK && n > 0) {

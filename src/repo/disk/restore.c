@@ -215,7 +215,7 @@ static vmb_code restore_runs(void *user, vmb_error **err)
         return vmbi_fail_nomem(err);
     }
     while (rc == VMB_OK && take_run(r, w)) {
-        rc = vmbi_repo_load_run(r->repo, VMBI_BLOB_DATA, w->ids, w->places, w->n, write_blob, w,
+        rc = vmbi_repo_load_run(r->repo, VMBI_BLOB_DATA, w->ids, w->places, w->n, false, write_blob, w,
                                 err);
     }
     vmbi_free(w);

@@ -95,7 +95,8 @@ static vmb_code copy_run(copying *c, const wanted *v, size_t left, size_t *n, vm
         k++;
     }
     *n = k;
-    return vmbi_repo_load_run(c->from, VMBI_BLOB_DATA, c->run_ids, places, k, save_copy, c, err);
+    return vmbi_repo_load_run(c->from, VMBI_BLOB_DATA, c->run_ids, places, k, false, save_copy, c,
+                              err);
 }
 
 static vmb_code copy_batch(copying *c, vmb_error **err)

@@ -1,16 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Contexts of ciphers and compressors, kept for the next blob. */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "repo/restic/restic.h"
 
+/* Blobs differ in size. Small rooms lie on the heap; a large one is mapped with more addresses than
+ * are wanted now, of which only those that are used cost memory: it need not grow. */
+enum { ROOM_HEAP = 256 << 10, ROOM_STEP = 16 << 10, ROOM_MAPPED = 9 << 20, ROOM_MAPPED_STEP = 8 << 20 };
+
 /* Level 3 is what zstd itself and restic take for the usual trade; 19 of 512 KiB is restic's
  * window, which bounds what a reader must hold. */
-enum { ROOM_STEP = 1 << 20 }; /* blobs differ in size: rooms do not grow for each that is larger */
-
 enum { LEVEL_AUTO = 3, LEVEL_MAX = 12, WINDOW_LOG = 19, TABLE_LOG = 15, WINDOW_LOG_MAX = 23 };
+
+static void room_free(vmbi_room *room)
+{
+    if (room->p != NULL && room->cap > (size_t)ROOM_HEAP) {
+        (void)munmap(room->p, room->cap);
+    } else {
+        vmbi_free(room->p);
+    }
+    *room = (vmbi_room){NULL, 0};
+}
 
 static void lane_free(vmbi_lane *lane)
 {
@@ -18,9 +31,9 @@ static void lane_free(vmbi_lane *lane)
         vmbi_restic_box_free(lane->box);
         vmbi_zstd_enc_free(lane->enc);
         vmbi_zstd_dec_free(lane->dec);
-        vmbi_free(lane->scratch.p);
-        vmbi_free(lane->plain[0].p);
-        vmbi_free(lane->plain[1].p);
+        room_free(&lane->scratch);
+        room_free(&lane->plain[0]);
+        room_free(&lane->plain[1]);
         vmbi_free(lane);
     }
 }
@@ -73,16 +86,24 @@ void vmbi_lanes_free(vmbi_restic *r)
 
 vmb_code vmbi_room_reserve(vmbi_room *room, size_t size, vmb_error **err)
 {
-    const size_t step = size > (size_t)ROOM_STEP / 4 ? (size_t)ROOM_STEP : (size_t)ROOM_STEP / 64;
-    const size_t cap = (size + step - 1) / step * step;
+    const bool mapped = size > (size_t)ROOM_HEAP;
+    const size_t step = mapped ? (size_t)ROOM_MAPPED_STEP : (size_t)ROOM_STEP;
+    size_t cap = (size + step - 1) / step * step;
     uint8_t *p = NULL;
 
     if (size <= room->cap && room->p != NULL) {
         return VMB_OK;
     }
-    vmbi_free(room->p); /* what was in it is of no use: no realloc, which would copy */
-    *room = (vmbi_room){NULL, 0};
-    p = vmbi_alloc(cap > 0 ? cap : 1);
+    room_free(room); /* what was in it is of no use: no realloc, which would copy */
+    if (mapped) {
+        cap = cap > (size_t)ROOM_MAPPED ? cap : (size_t)ROOM_MAPPED;
+        p = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                 0);
+        p = p != MAP_FAILED ? p : NULL;
+    } else {
+        cap = cap > 0 ? cap : step;
+        p = vmbi_alloc(cap);
+    }
     if (p == NULL) {
         return vmbi_fail_nomem(err);
     }

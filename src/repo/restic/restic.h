@@ -202,8 +202,8 @@ vmb_code vmbi_restic_load(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_
 vmb_code vmbi_restic_load_into(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *id,
                                void *out, size_t cap, size_t *len, vmb_error **err);
 vmb_code vmbi_restic_load_run(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *ids,
-                              const vmbi_blob_place *places, size_t n, vmbi_repo_blob_fn fn,
-                              void *user, vmb_error **err);
+                              const vmbi_blob_place *places, size_t n, bool in_order,
+                              vmbi_repo_blob_fn fn, void *user, vmb_error **err);
 /* Opens a sealed blob and verifies its ID. size: what the index says, 0 when not compressed. out
  * has room for `cap` bytes. sealed is overwritten when the blob is compressed. */
 vmb_code vmbi_restic_open_blob(vmbi_lane *lane, const vmbi_pack_blob *b, uint8_t *sealed, void *out,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading blobs that lie side by side in one pack with one request. Two at a time are decoded, since
- * two digests cost little more than one. */
+ * two digests cost little more than one. What is not compressed is decrypted where it was read. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -12,8 +12,11 @@ enum { PAIR_MAX = 12 << 20 };
 
 typedef struct decoded {
     vmbi_pack_blob blob;
+    size_t i;       /* its number; the run's n when this one is free */
     uint8_t *plain; /* in the lane */
     size_t len;
+    vmbi_sha256_state hash; /* of the first `hashed` bytes */
+    size_t hashed;
     vmb_code code;
     vmb_error *why;
 } decoded;
@@ -27,6 +30,9 @@ typedef struct run {
     size_t n;
     uint8_t *raw; /* what was read, from the first place on */
     decoded pair[2];
+    bool in_order;
+    vmbi_repo_blob_fn fn;
+    void *user;
 } run;
 
 static vmb_code check_places(const vmbi_blob_place *places, size_t n, vmb_error **err)
@@ -37,7 +43,8 @@ static vmb_code check_places(const vmbi_blob_place *places, size_t n, vmb_error 
 
     for (i = 0; i < n; i++) {
         if (places[i].pack != places[0].pack || places[i].stored_len < VMBI_RESTIC_OVERHEAD ||
-            places[i].offset < from || (uint64_t)places[i].offset + places[i].stored_len > to) {
+            places[i].offset < from || (uint64_t)places[i].offset + places[i].stored_len > to ||
+            (i > 0 && places[i].offset < places[i - 1].offset)) {
             return vmbi_fail(err, VMB_E_ARG, "read blobs: the places are not in one pack, in order");
         }
     }
@@ -90,88 +97,139 @@ static vmb_code read_raw(run *u, vmb_error **err)
     return VMB_OK;
 }
 
+/* An index may lie: what shares bytes with its neighbour is not decrypted over itself. */
+static bool stands_alone(const run *u, size_t i)
+{
+    const vmbi_blob_place *p = &u->places[i];
+
+    return (i == 0 || p[-1].offset + (uint64_t)p[-1].stored_len <= p->offset) &&
+           (i + 1 == u->n || p->offset + (uint64_t)p->stored_len <= p[1].offset);
+}
+
 /* The failure of the memory only; that of the blob is kept in d. */
 static vmb_code decode(run *u, size_t i, vmbi_room *room, decoded *d, vmb_error **err)
 {
     const vmbi_blob_place *p = &u->places[i];
     const uint32_t size = p->size + VMBI_RESTIC_OVERHEAD == p->stored_len ? 0 : p->size;
+    uint8_t *sealed = u->raw + (p->offset - u->places[0].offset);
     vmb_code code = VMB_OK;
 
     d->blob = (vmbi_pack_blob){u->ids[i], p->offset, p->stored_len, size, u->type};
-    d->len = 0;
+    d->i = i;
+    d->len = d->hashed = 0;
+    vmbi_sha256_begin(&d->hash);
     if (vmbi_pack_blob_size(&d->blob) > (size_t)VMBI_REPO_MAX_BLOB) {
         return vmbi_fail(err, VMB_E_LIMIT, "a blob of %zu bytes", vmbi_pack_blob_size(&d->blob));
     }
-    code = vmbi_room_reserve(room, vmbi_pack_blob_size(&d->blob), err);
-    if (code == VMB_OK) {
+    d->plain = sealed + VMBI_RESTIC_NONCE;
+    if (size != 0 || !stands_alone(u, i)) {
+        code = vmbi_room_reserve(room, vmbi_pack_blob_size(&d->blob), err);
         d->plain = room->p;
-        d->code = vmbi_restic_decode_blob(u->lane, &d->blob, u->raw + (p->offset - u->places[0].offset),
-                                          d->plain, vmbi_pack_blob_size(&d->blob), &d->len, &d->why);
+    }
+    if (code == VMB_OK) {
+        d->code = vmbi_restic_decode_blob(u->lane, &d->blob, sealed, d->plain,
+                                          vmbi_pack_blob_size(&d->blob), &d->len, &d->why);
     }
     return code;
 }
 
-static void verify(decoded *d, size_t n)
-{
-    vmbi_sha256_state s[2];
-    vmbi_repo_id real;
-    size_t i = 0;
-
-    vmbi_sha256_begin(&s[0]);
-    vmbi_sha256_begin(&s[1]);
-    vmbi_sha256_add_pair(&s[0], d[0].plain, d[0].len, &s[1], n > 1 ? d[1].plain : NULL,
-                         n > 1 ? d[1].len : 0);
-    for (i = 0; i < n; i++) {
-        if (d[i].code == VMB_OK) {
-            vmbi_sha256_end(&s[i], real.b);
-            d[i].code = vmbi_restic_match_blob(&d[i].blob, &real, &d[i].why);
-        }
-    }
-}
-
 /* Hands a blob on; a damaged one is read again on its own, from whatever copy. */
-static vmb_code give(run *u, size_t i, decoded *d, vmbi_repo_blob_fn fn, void *user,
-                     vmb_error **err)
+static vmb_code give(run *u, decoded *d, vmb_error **err)
 {
-    vmb_error *why = vmbi_steal(&d->why);
+    const size_t i = d->i;
+    vmbi_repo_id real;
+    vmb_error *why = NULL;
     vmb_code code = d->code;
 
+    if (code == VMB_OK) {
+        vmbi_sha256_end(&d->hash, real.b);
+        code = vmbi_restic_match_blob(&d->blob, &real, NULL);
+    }
+    vmb_error_free(vmbi_steal(&d->why));
     if (code != VMB_OK) {
-        vmb_error_free(why);
-        why = NULL;
         code = vmbi_restic_load_into(&u->r->base, u->type, &d->blob.id, d->plain,
                                      vmbi_pack_blob_size(&d->blob), &d->len, &why);
     }
-    code = fn(user, i, code == VMB_OK ? d->plain : NULL, d->len, why, err);
+    d->i = u->n;
+    code = u->fn(u->user, i, code == VMB_OK ? d->plain : NULL, d->len, why, err);
     vmb_error_free(why);
     return code;
 }
 
-static vmb_code give_all(run *u, vmbi_repo_blob_fn fn, void *user, vmb_error **err)
+/* Decodes the next blob when there is one, and room for it beside the other one. */
+static vmb_code fill(run *u, size_t k, size_t *next, vmb_error **err)
 {
-    size_t i = 0, k = 0, n = 0;
+    const decoded *other = &u->pair[1 - k];
+    decoded *d = &u->pair[k];
+
+    if (d->i != u->n || *next == u->n ||
+        (other->i != u->n &&
+         vmbi_pack_blob_size(&other->blob) + u->places[*next].size > (size_t)PAIR_MAX)) {
+        return VMB_OK;
+    }
+    return decode(u, (*next)++, &u->lane->plain[k], d, err);
+}
+
+/* Hashes both as far as the shorter one goes, or what is there of one alone. */
+static void hash_some(const run *u, decoded *a, decoded *b)
+{
+    const size_t left_a = a->i != u->n ? a->len - a->hashed : 0;
+    const size_t left_b = b->i != u->n ? b->len - b->hashed : 0;
+    const size_t both = left_a < left_b ? left_a : left_b;
+    const size_t n_a = both > 0 ? both : left_a, n_b = both > 0 ? both : left_b;
+
+    vmbi_sha256_add_pair(&a->hash, n_a > 0 ? a->plain + a->hashed : NULL, n_a, &b->hash,
+                         n_b > 0 ? b->plain + b->hashed : NULL, n_b);
+    a->hashed += n_a;
+    b->hashed += n_b;
+}
+
+static bool is_whole(const run *u, const decoded *d)
+{
+    return d->i != u->n && d->hashed == d->len;
+}
+
+/* The next one may take its place in the pair only when order does not matter or both are done. */
+static vmb_code give_whole(run *u, vmb_error **err)
+{
+    decoded *first = &u->pair[u->pair[1].i < u->pair[0].i ? 1 : 0];
+    decoded *second = &u->pair[first == &u->pair[0] ? 1 : 0];
     vmb_code code = VMB_OK;
 
-    for (i = 0; code == VMB_OK && i < u->n; i += n) {
-        n = i + 1 < u->n && (size_t)u->places[i].size + u->places[i + 1].size <= PAIR_MAX ? 2 : 1;
-        for (k = 0; code == VMB_OK && k < n; k++) {
-            code = decode(u, i + k, &u->lane->plain[k], &u->pair[k], err);
-        }
-        if (code == VMB_OK) {
-            verify(u->pair, n);
-        }
-        for (k = 0; code == VMB_OK && k < n; k++) {
-            code = give(u, i + k, &u->pair[k], fn, user, err);
-        }
+    if (is_whole(u, first)) {
+        code = give(u, first, err);
+    }
+    if (code == VMB_OK && is_whole(u, second) && (!u->in_order || first->i == u->n)) {
+        code = give(u, second, err);
     }
     return code;
 }
 
-vmb_code vmbi_restic_load_run(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *ids,
-                              const vmbi_blob_place *places, size_t n, vmbi_repo_blob_fn fn,
-                              void *user, vmb_error **err)
+static vmb_code give_all(run *u, vmb_error **err)
 {
-    run u = {.r = vmbi_restic_of(base), .type = type, .ids = ids, .places = places, .n = n};
+    size_t next = 0;
+    vmb_code code = VMB_OK;
+
+    u->pair[0].i = u->pair[1].i = u->n;
+    do {
+        code = fill(u, 0, &next, err);
+        if (code == VMB_OK) {
+            code = fill(u, 1, &next, err);
+        }
+        if (code == VMB_OK) {
+            hash_some(u, &u->pair[0], &u->pair[1]);
+            code = give_whole(u, err);
+        }
+    } while (code == VMB_OK && (next < u->n || u->pair[0].i != u->n || u->pair[1].i != u->n));
+    return code;
+}
+
+vmb_code vmbi_restic_load_run(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *ids,
+                              const vmbi_blob_place *places, size_t n, bool in_order,
+                              vmbi_repo_blob_fn fn, void *user, vmb_error **err)
+{
+    run u = {.r = vmbi_restic_of(base), .type = type, .ids = ids, .places = places, .n = n,
+             .in_order = in_order, .fn = fn, .user = user};
     size_t k = 0;
     vmb_code code = n > 0 ? check_places(places, n, err) : VMB_OK;
 
@@ -183,7 +241,7 @@ vmb_code vmbi_restic_load_run(vmbi_repo *base, vmbi_blob_type type, const vmbi_r
         code = read_raw(&u, err);
     }
     if (code == VMB_OK) {
-        code = give_all(&u, fn, user, err);
+        code = give_all(&u, err);
     }
     vmbi_lane_put(u.r, u.lane);
     for (k = 0; k < 2; k++) {

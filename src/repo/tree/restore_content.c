@@ -2,6 +2,8 @@
 /* The content of a large file: several threads fetch, open and write runs of its blobs. */
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -20,50 +22,145 @@ typedef struct fetching {
     size_t next;          /* blob that nobody has yet */
     uint64_t offset;      /* where it goes */
     uint64_t hole;
+    bool zero_known;      /* zero is the blob of nothing but zeros that was met last */
+    vmbi_repo_id zero;
     vmb_code code;
     vmb_error *why;
 } fetching;
 
-/* A run of blobs, of one thread. */
-typedef struct run {
+/* A blob of the file, and where it goes. */
+typedef struct piece {
+    vmbi_blob_place place;
+    vmbi_repo_id id;
+    uint64_t at;
+} piece;
+
+/* What one thread has taken: neighbours in the file that lie in one pack, in the pack's order, which
+ * is not quite the file's when several threads have saved it. */
+typedef struct stretch {
     fetching *f;
-    vmbi_blob_place places[VMBI_TREE_RUN_MAX];
-    size_t first, n;
-    uint64_t offset, hole;
-} run;
+    piece v[VMBI_TREE_RUN_MAX];
+    size_t n;
+    size_t first[VMBI_TREE_RUN_MAX + 1]; /* piece of each blob of the request; the same may be wanted
+                                          * at several places */
+    uint64_t hole;
+} stretch;
+
+static int by_place(const void *a, const void *b)
+{
+    const piece *x = a;
+    const piece *y = b;
+    if (x->place.offset != y->place.offset) {
+        return x->place.offset < y->place.offset ? -1 : 1;
+    }
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void remember_zero(fetching *f, const vmbi_repo_id *id)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->zero = *id;
+    f->zero_known = true;
+    (void)pthread_mutex_unlock(&f->lock);
+}
 
 static vmb_code write_one(void *user, size_t i, const void *data, size_t len, vmb_error *why,
                           vmb_error **err)
 {
-    run *u = user;
-    (void)i;
+    stretch *s = user;
+    vmb_code rc = VMB_OK;
     if (data == NULL) {
         return vmbi_fail(err, vmb_error_code(why), "%s", vmb_error_message(why));
     }
-    vmb_code rc = vmbi_restorer_write(u->f->r, u->f->fd, data, len, u->offset, &u->hole, err);
-    u->offset += len;
+    for (size_t k = s->first[i]; k < s->first[i + 1] && rc == VMB_OK; k++) {
+        uint64_t hole = 0;
+        rc = vmbi_restorer_write(s->f->r, s->f->fd, data, len, s->v[k].at, &hole, err);
+        s->hole += hole;
+        if (hole > 0) {
+            remember_zero(s->f, &s->v[k].id);
+        }
+    }
     return rc;
 }
 
-/* Takes the next run; u->n is 0 when there is none. */
-static vmb_code take(fetching *f, run *u, vmb_error **err)
+/* The same zeros again need no look: a hole is one blob, many times. lock held. */
+static void skip_zeros(fetching *f)
+{
+    const vmbi_node *node = f->node;
+    uint64_t size = 0;
+    while (f->zero_known && f->next < node->n_content &&
+           memcmp(node->content[f->next].b, f->zero.b, sizeof(f->zero.b)) == 0 &&
+           vmbi_repo_blob_size(f->r->repo, VMBI_BLOB_DATA, &f->zero, &size)) {
+        f->next++;
+        f->offset += size;
+        f->hole += size;
+    }
+}
+
+/* Takes the next stretch; s->n is 0 when there is none. */
+static vmb_code take(fetching *f, stretch *s, vmb_error **err)
 {
     vmb_code rc = VMB_OK;
     (void)pthread_mutex_lock(&f->lock);
-    *u = (run){.f = f, .first = f->next, .offset = f->offset};
-    if (f->code == VMB_OK && f->next < f->node->n_content) {
-        u->n = vmbi_tree_run_length(f->r->repo, f->node, f->next, u->places);
-        if (u->n == 0) {
+    s->f = f;
+    s->n = 0;
+    while (rc == VMB_OK && f->code == VMB_OK && s->n < VMBI_TREE_RUN_MAX) {
+        piece *p = &s->v[s->n];
+        skip_zeros(f);
+        if (f->next == f->node->n_content) {
+            break;
+        }
+        p->id = f->node->content[f->next];
+        p->at = f->offset;
+        if (!vmbi_repo_find_blob(f->r->repo, VMBI_BLOB_DATA, &p->id, &p->place)) {
             char hex[VMBI_REPO_HEX_SIZE];
-            vmbi_repo_id_hex(&f->node->content[f->next], hex);
+            vmbi_repo_id_hex(&p->id, hex);
             rc = vmbi_fail(err, VMB_E_NOT_FOUND, "the index has no blob %s", hex);
+        } else if (s->n > 0 && p->place.pack != s->v[0].place.pack) {
+            break;
+        } else {
+            f->offset += p->place.size;
+            f->next++;
+            s->n++;
         }
-        for (size_t i = 0; i < u->n; i++) {
-            f->offset += u->places[i].size;
-        }
-        f->next += u->n;
     }
     (void)pthread_mutex_unlock(&f->lock);
+    return rc;
+}
+
+/* One request, from the i-th piece on; *next: the first one behind it. */
+static vmb_code fetch_run(stretch *s, size_t i, size_t *next, vmb_error **err)
+{
+    vmbi_repo_id ids[VMBI_TREE_RUN_MAX];
+    vmbi_blob_place places[VMBI_TREE_RUN_MAX];
+    size_t n = 0;
+    for (; i < s->n; i++) {
+        const vmbi_blob_place *p = &s->v[i].place;
+        if (n == 0 || p->offset != places[n - 1].offset) {
+            if (n > 0 && !vmbi_tree_joins(&places[0], &places[n - 1], p)) {
+                break;
+            }
+            places[n] = *p;
+            ids[n] = s->v[i].id;
+            s->first[n++] = i;
+        }
+        s->first[n] = i + 1;
+    }
+    *next = i;
+    return vmbi_repo_load_run(s->f->r->repo, VMBI_BLOB_DATA, ids, places, n, false, write_one, s,
+                              err);
+}
+
+static vmb_code fetch_stretch(stretch *s, vmb_error **err)
+{
+    vmb_code rc = VMB_OK;
+    qsort(s->v, s->n, sizeof(s->v[0]), by_place);
+    for (size_t i = 0; i < s->n && rc == VMB_OK;) {
+        rc = fetch_run(s, i, &i, err);
+        if (rc == VMB_OK) {
+            rc = vmbi_limits_check(&s->f->r->job->limits, err, "restore");
+        }
+    }
     return rc;
 }
 
@@ -71,22 +168,17 @@ static void *fetch(void *arg)
 {
     fetching *f = arg;
     vmb_error *why = NULL;
-    uint64_t hole = 0;
-    run u;
-    vmb_code rc = take(f, &u, &why);
-    while (rc == VMB_OK && u.n > 0) {
-        rc = vmbi_repo_load_run(f->r->repo, VMBI_BLOB_DATA, &f->node->content[u.first], u.places,
-                                u.n, write_one, &u, &why);
-        hole += u.hole;
+    stretch s;
+    s.hole = 0;
+    vmb_code rc = take(f, &s, &why);
+    while (rc == VMB_OK && s.n > 0) {
+        rc = fetch_stretch(&s, &why);
         if (rc == VMB_OK) {
-            rc = vmbi_limits_check(&f->r->job->limits, &why, "restore");
-        }
-        if (rc == VMB_OK) {
-            rc = take(f, &u, &why);
+            rc = take(f, &s, &why);
         }
     }
     (void)pthread_mutex_lock(&f->lock);
-    f->hole += hole;
+    f->hole += s.hole;
     if (rc != VMB_OK && f->code == VMB_OK) {
         f->code = rc;
         vmbi_error_move(&f->why, &why);

@@ -298,7 +298,7 @@ static vmb_code flush_run(vmbi_restorer *r, vmbi_restore_dir *d, size_t i, size_
         ids[n++] = b->node.content[0];
     }
     *next = i;
-    return vmbi_repo_load_run(r->repo, VMBI_BLOB_DATA, ids, places, n, write_batched, &f, err);
+    return vmbi_repo_load_run(r->repo, VMBI_BLOB_DATA, ids, places, n, false, write_batched, &f, err);
 }
 
 /* A request that failed as a whole: each of its files is missing, not the next that comes along. */

@@ -44,6 +44,9 @@ vmb_code vmbi_tree_find(vmbi_repo *r, const vmbi_repo_id *root, const char *path
 enum { VMBI_TREE_RUN_MAX = 64 };
 size_t vmbi_tree_run_length(vmbi_repo *r, const vmbi_node *node, size_t i,
                             vmbi_blob_place places[VMBI_TREE_RUN_MAX]);
+/* May p be read with one request that goes from first to last so far? */
+bool vmbi_tree_joins(const vmbi_blob_place *first, const vmbi_blob_place *last,
+                     const vmbi_blob_place *p);
 /* Reads the content of a file in order, neighbours with one request. fn gets each blob, with its
  * number; data NULL: it cannot be read (see vmbi_repo_load_run). */
 vmb_code vmbi_tree_content(vmbi_repo *r, const vmbi_node *file, vmb_job *job, vmbi_repo_blob_fn fn,

@@ -211,6 +211,14 @@ static vmb_code hand_on(void *user, size_t i, const void *data, size_t len, vmb_
     return s->fn(s->user, s->first + i, data, len, why, err);
 }
 
+bool vmbi_tree_joins(const vmbi_blob_place *first, const vmbi_blob_place *last,
+                     const vmbi_blob_place *p)
+{
+    uint64_t end = (uint64_t)last->offset + last->stored_len;
+    return p->pack == last->pack && p->offset >= end && p->offset - end <= RUN_MAX_GAP &&
+           (uint64_t)p->offset + p->stored_len - first->offset <= RUN_MAX_BYTES;
+}
+
 size_t vmbi_tree_run_length(vmbi_repo *r, const vmbi_node *node, size_t i,
                             vmbi_blob_place places[VMBI_TREE_RUN_MAX])
 {
@@ -221,10 +229,7 @@ size_t vmbi_tree_run_length(vmbi_repo *r, const vmbi_node *node, size_t i,
             break;
         }
         if (n > 0) {
-            const vmbi_blob_place *before = &places[n - 1];
-            uint64_t end = (uint64_t)before->offset + before->stored_len;
-            if (p->pack != before->pack || p->offset < end || p->offset - end > RUN_MAX_GAP ||
-                (uint64_t)p->offset + p->stored_len - places[0].offset > RUN_MAX_BYTES) {
+            if (!vmbi_tree_joins(&places[0], &places[n - 1], p)) {
                 break;
             }
         }
@@ -246,7 +251,8 @@ vmb_code vmbi_tree_content(vmbi_repo *r, const vmbi_node *file, vmb_job *job, vm
             vmbi_repo_id_hex(&file->content[i], hex);
             return vmbi_fail(err, VMB_E_NOT_FOUND, "the index has no blob %s", hex);
         }
-        rc = vmbi_repo_load_run(r, VMBI_BLOB_DATA, &file->content[i], places, n, hand_on, &s, err);
+        rc = vmbi_repo_load_run(r, VMBI_BLOB_DATA, &file->content[i], places, n, true, hand_on, &s,
+                                err);
         i += n;
         if (rc == VMB_OK) {
             rc = vmbi_limits_check(&job->limits, err, "read a file of a snapshot");

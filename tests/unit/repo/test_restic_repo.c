@@ -597,8 +597,8 @@ static void run_of_blobs_is_read_and_damage_told(void **state)
         assert_true(vmbi_repo_find_blob(r, VMBI_BLOB_DATA, &ids[i], &places[i]));
         assert_int_equal(places[i].pack, places[0].pack);
     }
-    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids, places, 10, count_good, &good, NULL),
-                     VMB_OK);
+    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids, places, 10, true, count_good, &good,
+                                        NULL), VMB_OK);
     assert_int_equal(good, 10);
     for (i = 0; i < store_state.n; i++) {
         if (strncmp(store_state.files[i].key, "p/data/", 7) == 0) {
@@ -606,14 +606,108 @@ static void run_of_blobs_is_read_and_damage_told(void **state)
         }
     }
     good = 0;
-    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids, places, 10, count_good, &good, NULL),
-                     VMB_OK);
-    assert_int_equal(good, 9);
-    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids + 1, places + 1, 0, count_good, &good,
+    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids, places, 10, true, count_good, &good,
                                         NULL), VMB_OK);
+    assert_int_equal(good, 9);
+    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids + 1, places + 1, 0, true, count_good,
+                                        &good, NULL), VMB_OK);
     places[1].pack = 7;
-    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids, places, 2, count_good, &good, NULL),
-                     VMB_E_ARG);
+    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids, places, 2, true, count_good, &good,
+                                        NULL), VMB_E_ARG);
+    vmbi_repo_close(r);
+}
+
+typedef struct seen {
+    vmbi_repo *r;
+    const vmbi_repo_id *ids;
+    unsigned times[16];
+    size_t last;
+    bool in_order, wrong;
+} seen;
+
+static vmb_code look_at_blob(void *user, size_t i, const void *data, size_t len, vmb_error *why,
+                             vmb_error **err)
+{
+    seen *s = user;
+    vmbi_repo_id id;
+
+    (void)err;
+    s->in_order = s->in_order && i >= s->last;
+    s->last = i;
+    s->times[i]++;
+    if (data != NULL) {
+        vmbi_repo_hash(s->r, data, len, &id);
+    }
+    s->wrong = s->wrong || data == NULL || why != NULL || memcmp(id.b, s->ids[i].b, sizeof(id.b)) != 0;
+    return VMB_OK;
+}
+
+/* Long and short ones, random bytes and such as shrink. */
+static void save_mixed(vmbi_repo *r, vmbi_repo_id ids[16], vmbi_blob_place places[16])
+{
+    static const size_t sizes[16] = {700000, 1, 64, 0,  300001, 100, 5000, 200000,
+                                     63,     2, 65, 64, 90000,  128, 3000, 250000};
+    size_t i = 0;
+
+    for (i = 0; i < 16; i++) {
+        uint8_t *data = calloc(1, sizes[i] + 8);
+
+        fill(data, i % 3 == 0 ? sizes[i] / 50 : sizes[i], 900 + i);
+        data[0] = (uint8_t)i;
+        assert_int_equal(vmbi_repo_save_blob(r, VMBI_BLOB_DATA, data, sizes[i], &ids[i], NULL, NULL),
+                         VMB_OK);
+        free(data);
+    }
+    assert_int_equal(vmbi_repo_flush(r, NULL), VMB_OK);
+    for (i = 0; i < 16; i++) {
+        assert_true(vmbi_repo_find_blob(r, VMBI_BLOB_DATA, &ids[i], &places[i]));
+        assert_int_equal(places[i].pack, places[0].pack);
+    }
+}
+
+static void run_of_blobs_gives_each_once_in_order_or_not(void **state)
+{
+    vmbi_repo *r = make_ready();
+    vmbi_repo_id ids[16];
+    vmbi_blob_place places[16];
+    size_t k = 0, i = 0;
+
+    (void)state;
+    save_mixed(r, ids, places);
+    for (k = 0; k < 2; k++) {
+        seen s = {.r = r, .ids = ids, .in_order = true};
+
+        assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, ids, places, 16, k == 0, look_at_blob,
+                                            &s, NULL), VMB_OK);
+        assert_false(s.wrong);
+        assert_true(s.in_order || k == 1);
+        for (i = 0; i < 16; i++) {
+            assert_int_equal(s.times[i], 1);
+        }
+    }
+    vmbi_repo_close(r);
+}
+
+static void run_of_blobs_that_overlap_gives_them_all_the_same(void **state)
+{
+    vmbi_repo *r = make_ready();
+    vmbi_repo_id ids[16], twice[4];
+    vmbi_blob_place places[16], at[4];
+    seen s = {.r = r, .ids = twice};
+
+    (void)state;
+    save_mixed(r, ids, places);
+    twice[0] = twice[1] = ids[4]; /* as an index that lies would have it */
+    at[0] = at[1] = places[4];
+    twice[2] = twice[3] = ids[7];
+    at[2] = at[3] = places[7];
+    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, twice, at, 4, false, look_at_blob, &s,
+                                        NULL), VMB_OK);
+    assert_false(s.wrong);
+    assert_int_equal(s.times[0] + s.times[1] + s.times[2] + s.times[3], 4);
+    at[3].offset--; /* not in the order of the pack */
+    assert_int_equal(vmbi_repo_load_run(r, VMBI_BLOB_DATA, twice, at, 4, false, look_at_blob, &s,
+                                        NULL), VMB_E_ARG);
     vmbi_repo_close(r);
 }
 
@@ -713,6 +807,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(locks_exclude_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(lock_in_the_way_is_waited_for_to_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(run_of_blobs_is_read_and_damage_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(run_of_blobs_gives_each_once_in_order_or_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(run_of_blobs_that_overlap_gives_them_all_the_same, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(options_out_of_range_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(failing_allocations_are_survived, setup, teardown),
     };
