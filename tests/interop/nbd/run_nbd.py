@@ -18,6 +18,10 @@ sys.path.insert(0, os.path.join(HERE, ".."))
 import steps  # noqa: E402
 from steps import Skip  # noqa: E402
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "rig"))
+
+import rig  # noqa: E402
+
 BUILD = os.environ.get("VMB_BUILD", "build")
 PLUGIN = os.path.abspath(os.environ.get("VMB_NBDKIT_PLUGIN") or os.path.join(
     BUILD, "examples", "nbdkit", "nbdkit-vmbackup-plugin.so"))
@@ -217,6 +221,42 @@ class Suite:
                     "password-file=" + self.password, self.snapshot) as server:
             assert int(run(["nbdinfo", "--size", server.uri])) == 256 * MIB
 
+    def disk_in_a_bucket_is_served(self):
+        """The repository as it lies, in a real MinIO; parameters instead of a location document."""
+        try:
+            with rig.Rig(parts=["minio"]) as world:
+                self.check_bucket(world.s3["minio"], world.s3client("minio"))
+        except rig.Skip as why:
+            raise Skip(str(why))
+
+    def check_bucket(self, at, client):
+        for folder, _, names in os.walk(self.repo):
+            for name in names:
+                path = os.path.join(folder, name)
+                with open(path, "rb") as f:
+                    client.put("some where/restic/shop/" + os.path.relpath(path, self.repo),
+                               f.read())
+        keys, wrong = self.out("keys"), self.out("wrong-keys")
+        for path, secret in ((keys, at["secret_key"]), (wrong, "nonsense")):
+            with open(path, "w") as f:
+                f.write("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n" % (
+                    at["access_key"], secret))
+        common = ["bucket=" + at["bucket"], "s3-url=" + at["endpoint"], "region=" + at["region"],
+                  "prefix=some where/restic/shop", "password-file=" + self.password]
+        with Server(self.folder, *common, "credentials-file=" + keys,
+                    "snapshot=" + self.snapshot) as server:
+            text = run(["qemu-img", "compare", "-f", "raw", "-F", "raw", self.image, server.uri])
+        assert "identical" in text, text
+        locks = [k for k in client.list("some where/restic/shop/locks/")]
+        assert not locks, locks
+        base = ["nbdkit", "-f", "-U", os.path.join(self.folder, "no-socket"), PLUGIN, *common[1:]]
+        for parameters, text in (
+                ([common[0], "credentials-file=" + wrong], "HTTP 403"),
+                (["bucket=no-such-bucket", "credentials-file=" + keys], "no config file")):
+            self.out("no-socket")
+            errors = run(base + parameters, code=1)
+            assert text in errors and "nonsense" not in errors, (parameters, errors)
+
     def mistakes_are_told(self):
         wrong = os.path.join(self.folder, "wrong")
         with open(wrong, "w") as f:
@@ -240,7 +280,7 @@ class Suite:
     TESTS = [nbdcopy_copies_the_disk, qemu_sees_the_same_disk, holes_are_told,
              one_file_comes_out_of_the_image, one_file_comes_out_without_a_copy,
              several_clients_read_at_a_time, location_document_is_read, mistakes_are_told,
-             disk_that_restic_saved_is_served]
+             disk_that_restic_saved_is_served, disk_in_a_bucket_is_served]
 
 
 def main():
