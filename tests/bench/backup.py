@@ -79,21 +79,39 @@ def bare_list(rig, namespace):
             return time.monotonic() - start, size
 
 
+def watch_rss(pid, peak):
+    """Follows a process' peak RSS. (ru_maxrss would also count this program, as it was at fork.)"""
+    while True:
+        try:
+            with open("/proc/%d/status" % pid) as f:
+                line = next((line for line in f if line.startswith("VmHWM")), None)
+            if line is None:  # it has ended
+                return
+            peak[0] = max(peak[0], int(line.split()[1]) / 1024)
+        except OSError:
+            return
+        time.sleep(0.02)
+
+
 def ours(rig, name, namespace, *where):
-    """(seconds, peak RSS in MiB) of one backup by the command-line tool."""
+    """(seconds, peak RSS in MiB, CPU seconds) of one backup by the command-line tool."""
+    peak = [0.0]
     args = [VMBACKUP, "backup", "create", name, "--include-namespaces", namespace, "--quiet",
             *where]
     start = time.monotonic()
     process = subprocess.Popen(args, env={**os.environ, **rig.environment()},
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    watcher = threading.Thread(target=watch_rss, args=(process.pid, peak), daemon=True)
+    watcher.start()
     errors = process.stderr.read()
+    watcher.join()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError("vmbackup ended with %d: %s" % (process.returncode,
                                                            errors.decode(errors="replace")))
-    return seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
+    return seconds, peak[0], usage.ru_utime + usage.ru_stime
 
 
 def velero(rig, name, namespace):
