@@ -39,6 +39,7 @@ static vmb_code put_note(vmbi_restore *r, vmbi_restore_stage stage, vmb_error **
     char *text = NULL;
     size_t len = 0;
     vmbi_format_rfc3339(r->since_unix_ns, since);
+    stage = stage > r->stage ? stage : r->stage; /* what the former run may have done stays so */
     bool ok = doc != NULL && vmbi_json_set_str(doc, "uid", r->uid);
     ok = ok && vmbi_json_set_str(doc, "backupUid", backup_uid(r));
     ok = ok && vmbi_json_set_str(doc, "startTimestamp", since);

@@ -226,6 +226,9 @@ static vmb_code f_exec(void *user, vmb_job *job, const char *ns, const char *pod
     (void)snprintf(f->hooks + used, sizeof(f->hooks) - used, "%s/%s/%s:%s;", ns, pod, container,
                    argv[0]);
     *exit_code = strcmp(argv[0], "bad") == 0 ? 1 : 0;
+    if (f->cancel != NULL && f->cancel_in_hook != 0) {
+        vmb_run_cancel(f->cancel);
+    }
     return VMB_OK;
 }
 

@@ -35,6 +35,7 @@ typedef struct fake {
     const char *leaving;   /* this object goes away, */
     int leaving_looks;     /* when it has been looked at so often */
     int creates_left;      /* creates until the cancelled run is; 0: the first */
+    int cancel_in_hook;    /* the run is cancelled while a command runs */
     char dir[64];          /* the store */
     char hooks[512];       /* commands that were run */
     vmb_run *cancel;       /* cancelled by the first create */

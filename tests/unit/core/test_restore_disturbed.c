@@ -40,6 +40,15 @@ static bool has_note(const fake *f)
     return access(path, F_OK) == 0;
 }
 
+static const item pod[] = {
+    {"pods/namespaces/shop/web.json",
+     "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web\",\"namespace\":"
+     "\"shop\",\"annotations\":{\"velero.io/restore-status\":\"true\","
+     "\"post.hook.restore.velero.io/container\":\"c\","
+     "\"post.hook.restore.velero.io/command\":\"[\\\"good\\\"]\"}},\"spec\":{"
+     "\"containers\":[{\"name\":\"c\"}]},\"status\":{\"phase\":\"Running\","
+     "\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"running\":{}}}]}}"}};
+
 /* ---- servers that fail --------------------------------------------------------------------- */
 
 static void create_that_fails_for_a_while_succeeds(void **state)
@@ -89,14 +98,6 @@ static void refused_object_that_exists_counts_as_existing(void **state)
 static void lost_answer_does_not_lose_what_follows(void **state)
 {
     fake *f = *state;
-    static const item pod[] = {
-        {"pods/namespaces/shop/web.json",
-         "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web\",\"namespace\":"
-         "\"shop\",\"annotations\":{\"velero.io/restore-status\":\"true\","
-         "\"post.hook.restore.velero.io/container\":\"c\","
-         "\"post.hook.restore.velero.io/command\":\"[\\\"good\\\"]\"}},\"spec\":{"
-         "\"containers\":[{\"name\":\"c\"}]},\"status\":{\"phase\":\"Running\","
-         "\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"running\":{}}}]}}"}};
     make_backup(f, pod, 1);
     f->lost_path = "pods/shop/web";
     vmbi_json *report = restore(f, simple, "Completed");
@@ -211,6 +212,20 @@ static void volumes_are_filled_by_the_run_that_continues(void **state)
     assert_string_equal(f->hooks, "shop/web/d=abc");
 }
 
+/* Nobody knows what a command does when it runs twice. */
+static void hooks_that_may_have_run_are_not_run_again(void **state)
+{
+    fake *f = *state;
+    make_backup(f, pod, 1);
+    f->cancel_in_hook = 1;
+    interrupt(f, simple, 1000);
+    assert_string_equal(f->hooks, "shop/web/c:good;");
+    vmbi_json *report = restore(f, simple, "Completed");
+    assert_string_equal(f->hooks, "shop/web/c:good;");
+    assert_int_equal(count_of(report, "warnings"), 1);
+    vmbi_json_free(report);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -226,6 +241,7 @@ int main(void)
         TEST(interrupted_restore_of_another_spec_is_not_continued),
         TEST(foreign_object_warns_when_a_restore_is_continued),
         TEST(volumes_are_filled_by_the_run_that_continues),
+        TEST(hooks_that_may_have_run_are_not_run_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
