@@ -36,6 +36,8 @@ VMB_API void vmb_ctx_unref(vmb_ctx *ctx);
  *  - "fs-backup-timeout": Go duration, limit of all filesystem backups together, from the start of
  *    the backup ("4h"); the annotation velero.io/pod-volume-timeout of a Backup decides over it
  *  - "volume-workers": volumes saved by filesystem backup at the same time, 1 to 8 ("1")
+ *  - "default-snapshot-locations": "provider:location,…", the VolumeSnapshotLocation of a provider
+ *    that has several, for Backups that name none of them ("")
  *  - "strict-hooks": "true" (a hook without onError fails its pod, as Velero documents) or
  *    "false" (it continues, as Velero 1.18 does) ("true")
  * @return VMB_OK, VMB_E_ARG (unknown key or bad value: the message says which are known),

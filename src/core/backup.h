@@ -90,6 +90,7 @@ typedef struct vmbi_backup {
     vmbi_strs namespaces;          /* all that exist; until the filter is built */
     vmbi_strs excluded_namespaces; /* those labelled to be left out */
     vmbi_policy *policy; /* volume policy; NULL: none */
+    vmbi_json *snapshot_locations; /* array of the chosen ones; NULL: none were looked for */
     vmbi_filter *filter;
     vmbi_hooks *hooks;
     vmbi_store store;
@@ -154,6 +155,14 @@ void vmbi_hooks_run(vmbi_backup *b, const char *ns, const char *pod, const vmbi_
                     vmbi_hook_phase phase, bool *failed);
 vmb_code vmbi_backup_note_freeze(vmbi_backup *b, const char *ns, const char *pod,
                                  int64_t duration_ns, vmb_error **err);
+
+/* ---- snapshotlocations.c -------------------------------------------------------------------- */
+
+/* Chooses the VolumeSnapshotLocations of the backup and names them in its spec; what is wrong goes to
+ * problems. */
+vmb_code vmbi_snapshot_locations_load(vmbi_backup *b, vmbi_problems *problems, vmb_error **err);
+/* Fails when Velero would save the volume through one of them, which is not done here. */
+vmb_code vmbi_snapshot_refuse_native(const vmbi_backup *b, const vmbi_json *pv, vmb_error **err);
 
 /* ---- volumes.c: claims ------------------------------------------------------------------------ */
 

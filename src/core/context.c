@@ -10,6 +10,7 @@
 #include "base/strs.h"
 #include "codec/duration.h"
 #include "core/vtable.h"
+#include "model/snapshot_location.h"
 
 enum { MAX_PROVIDERS = 256 };
 
@@ -50,8 +51,11 @@ vmb_code vmbi_ctx_new(vmb_ctx **out, vmb_error **err)
         .volume_workers = 1,
         .strict_hooks = true,
     };
-    if (ctx->settings.ns == NULL || !init_lock(&ctx->serial_lock)) {
+    ctx->settings.snapshot_locations = vmbi_strdup("");
+    if (ctx->settings.ns == NULL || ctx->settings.snapshot_locations == NULL ||
+        !init_lock(&ctx->serial_lock)) {
         vmbi_free(ctx->settings.ns);
+        vmbi_free(ctx->settings.snapshot_locations);
         vmbi_free(ctx);
         return vmbi_fail_nomem(err);
     }
@@ -116,6 +120,7 @@ void vmbi_ctx_unref(vmb_ctx *ctx)
         vmbi_ctx_unref(ctx->parent);
     } else {
         vmbi_free(ctx->settings.ns);
+        vmbi_free(ctx->settings.snapshot_locations);
     }
     vmbi_free(ctx);
 }
@@ -231,11 +236,29 @@ static vmb_code set_namespace(vmbi_settings *s, const char *key, const char *val
     return VMB_OK;
 }
 
+static vmb_code set_snapshot_locations(vmbi_settings *s, const char *key, const char *value,
+                                       vmb_error **err)
+{
+    if (!vmbi_snapshot_defaults_ok(value)) {
+        return bad_value(err, key, value, "a list such as aws:location,gcp:other");
+    }
+    char *copy = vmbi_strdup(value);
+    if (copy == NULL) {
+        return vmbi_fail_nomem(err);
+    }
+    vmbi_free(s->snapshot_locations);
+    s->snapshot_locations = copy;
+    return VMB_OK;
+}
+
 vmb_code vmbi_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_error **err)
 {
     vmbi_settings *s = &ctx->settings;
     if (strcmp(key, "namespace") == 0) {
         return set_namespace(s, key, value, err);
+    }
+    if (strcmp(key, "default-snapshot-locations") == 0) {
+        return set_snapshot_locations(s, key, value, err);
     }
     if (strcmp(key, "page-size") == 0) {
         return set_number(&s->page_size, 10000, key, value, err);
@@ -266,7 +289,7 @@ vmb_code vmbi_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_erro
     return vmbi_fail(err, VMB_E_ARG,
                      "setting %s is unknown; known are namespace, page-size, log-level, "
                      "hook-timeout, resource-timeout, snapshot-poll, fs-backup-timeout, "
-                     "volume-workers, strict-hooks",
+                     "volume-workers, default-snapshot-locations, strict-hooks",
                      key);
 }
 

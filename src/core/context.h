@@ -22,6 +22,7 @@ typedef struct vmbi_settings {
     int64_t snapshot_poll_ns;
     int64_t fs_backup_timeout_ns; /* from the start of a backup, for all its filesystem backups */
     int64_t volume_workers;     /* volumes saved at the same time */
+    char *snapshot_locations;   /* "provider:location,…" of backups that name none; "" none */
     bool strict_hooks;          /* a hook without onError fails its pod */
 } vmbi_settings;
 

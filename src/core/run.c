@@ -243,6 +243,7 @@ static vmb_code validate(vmb_run *run, vmbi_backup *b, const vmb_error *missing,
     if (rc == VMB_OK && problems->errors == 0) {
         rc = connect_cluster(run, b, err);
         rc = rc == VMB_OK ? list_namespaces(b, err) : rc;
+        rc = rc == VMB_OK ? vmbi_snapshot_locations_load(b, problems, err) : rc;
         rc = rc == VMB_OK ? vmbi_volumes_load_policy(b, problems, err) : rc;
         if (rc != VMB_OK) {
             return rc;
@@ -452,6 +453,7 @@ static void close_backup(vmbi_backup *b)
     }
     vmbi_free(b->freezes);
     vmb_free(b->resource_json);
+    vmbi_json_free(b->snapshot_locations);
     vmbi_json_free(b->resource);
 }
 

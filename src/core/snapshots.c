@@ -67,6 +67,10 @@ vmb_code vmbi_snapshot_begin(vmbi_backup *b, const vmbi_json *claim, const vmbi_
         rc = choose(b, doc, len, &p, err);
     }
     if (rc == VMB_OK && p == NULL) {
+        rc = vmbi_snapshot_refuse_native(b, pv, err);
+        if (rc != VMB_OK) {
+            goto out;
+        }
         rc = vmbi_volume_skip(
             b, claim, pv,
             "csiSnapshot: no snapshot provider takes this volume (not a CSI volume?);", err);

@@ -288,6 +288,74 @@ def restores(cli):
                 "no schedules" in done.stderr, seen(done))
 
 
+NATIVE = """apiVersion: v1
+kind: Namespace
+metadata: {name: legacy}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: legacy}
+spec: {volumeName: pv-data, storageClassName: gp2, accessModes: [ReadWriteOnce]}
+status: {phase: Bound}
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: pv-data}
+spec:
+  awsElasticBlockStore: {volumeID: vol-1}
+  storageClassName: gp2
+  claimRef: {namespace: legacy, name: data}
+"""
+
+
+def snapshot_locations(cli):
+    """VolumeSnapshotLocations, as a Backup chooses them."""
+    folder = os.path.join(cli.folder, "native")
+    os.makedirs(folder)
+
+    def locate(*pairs):
+        cli.file("native/objects.yaml", NATIVE + "".join(f"""---
+apiVersion: velero.io/v1
+kind: VolumeSnapshotLocation
+metadata: {{name: {name}, namespace: velero}}
+spec: {{provider: {provider}}}
+""" for name, provider in pairs))
+
+    def backup(name, *flags):
+        return cli("backup", "create", name, "--include-namespaces", "legacy", "-q", *flags,
+                   "--cluster-dir", folder, *cli.where)
+
+    locate()
+    done = backup("no-location")
+    suite.check("a volume that nobody takes is left out", done.returncode == 0, seen(done))
+    done = backup("unknown", "--volume-snapshot-locations", "nowhere")
+    suite.check("an unknown snapshot location is refused", done.returncode == 1 and
+                'there is no VolumeSnapshotLocation "nowhere"' in done.stderr and
+                "volumeSnapshotLocations" in done.stderr, seen(done))
+    locate(("one", "aws"))
+    done = backup("native")
+    suite.check("a volume that Velero's plugin would take is an error, and why",
+                done.returncode == 3 and "snapshot location one" in done.stderr and
+                "filesystem backup" in done.stderr, seen(done))
+    suite.check("the only location is named in the backup",
+                cli.stored("native")["spec"]["volumeSnapshotLocations"] == ["one"])
+    done = backup("not-wanted", "--snapshot-volumes=false")
+    suite.check("no snapshots, no error", done.returncode == 0, seen(done))
+    locate(("one", "aws"), ("two", "aws"))
+    done = backup("several")
+    suite.check("of several locations one must be named", done.returncode == 1 and
+                "provider aws has several" in done.stderr, seen(done))
+    done = backup("both", "--volume-snapshot-locations", "one,two")
+    suite.check("two of one provider are refused", done.returncode == 1 and
+                "both of provider aws" in done.stderr, seen(done))
+    done = backup("default", "--set", "default-snapshot-locations=aws:two", "--snapshot-volumes=false")
+    suite.check("or be the default", done.returncode == 0 and
+                cli.stored("default")["spec"]["volumeSnapshotLocations"] == ["two"], seen(done))
+    done = backup("bad-default", "--set", "default-snapshot-locations=two")
+    suite.check("a default is a pair", done.returncode == 2 and "aws:location" in done.stderr,
+                seen(done))
+
+
 def locations(cli):
     def location_file(name, path):
         return cli.file(name + ".yaml", f"""
@@ -465,6 +533,7 @@ def main():
         backups(cli)
         reading(cli)
         restores(cli)
+        snapshot_locations(cli)
         locations(cli)
         validation(cli)
         interrupts(cli)
