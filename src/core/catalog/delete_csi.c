@@ -18,6 +18,7 @@
 #define MARKS "snapshot.storage.kubernetes.io/" /* in front of finalizers and annotations */
 #define WAIT_NS (120 * VMBI_SECOND)
 #define PAUSE_NS (250 * VMBI_MS)
+#define CLEAN_UP_NS (10 * VMBI_SECOND)
 
 static const char contents[] = "volumesnapshotcontents";
 static const char finalizer[] = MARKS "volumesnapshotcontent-bound-protection";
@@ -228,12 +229,15 @@ static vmb_code create_content(dropper *d, const char *name, const char *uuid, v
     return rc != VMB_OK ? vmbi_wrap(err, rc, "create content %s", name) : VMB_OK;
 }
 
-/* The content goes in any case; without a handle in its status it goes without the data. */
+/* The content goes in any case, also after cancellation: nobody else knows of it. Without a handle in
+ * its status it goes without the data. */
 static vmb_code drop_anew(dropper *d, vmb_error **err)
 {
     char uuid[37];
     char name[64];
     bool nothing = false;
+    dropper last = *d;
+    vmb_job own = *d->job;
     vmbi_uuid4(uuid);
     (void)snprintf(name, sizeof(name), "vsc-%s", uuid);
     vmb_code rc = create_content(d, name, uuid, err);
@@ -242,7 +246,9 @@ static vmb_code drop_anew(dropper *d, vmb_error **err)
     }
     rc = wait_for(d, name, FOR_HANDLE, &nothing, err);
     vmb_error *why = NULL;
-    vmb_code removed = remove_object(d, contents, NULL, name, &why);
+    own.limits = vmbi_limits_within(NULL, CLEAN_UP_NS);
+    last.job = rc == VMB_OK ? d->job : &own;
+    vmb_code removed = remove_object(&last, contents, NULL, name, &why);
     if (removed == VMB_OK && rc == VMB_OK) {
         bool ignored = false;
         removed = wait_for(d, name, FOR_END, &ignored, &why);

@@ -17,9 +17,11 @@
 #include <vmbackup/vmbackup.h>
 
 #include "base/alloc.h"
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "codec/gzip.h"
 #include "codec/tar.h"
+#include "core/catalog.h"
 
 #define CM(name, value)                                                                      \
     "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"" name           \
@@ -40,6 +42,7 @@ typedef struct rig {
     char *content;        /* the one that exists for a moment */
     int gets;             /* of it */
     bool storage_is_dead; /* no sidecar takes contents up */
+    vmbi_cancel *cancel;  /* fired while a content is waited for */
     char dropped[64];     /* handle that a content with policy Delete took along */
     int restores_removed;
     /* the volume provider */
@@ -219,6 +222,9 @@ static vmb_code fake_get(void *user, vmb_job *job, const char *group, const char
         vmb_error_set(err, VMB_E_NOT_FOUND, 0, "not found");
         return VMB_E_NOT_FOUND;
     }
+    if (r->cancel != NULL) {
+        vmbi_cancel_fire(r->cancel);
+    }
     if (r->storage_is_dead) {
         static const char dead[] = "{\"metadata\":{},\"status\":{\"error\":{\"message\":"
                                    "\"rpc error: code = NotFound desc = none\"}}}";
@@ -270,11 +276,13 @@ static vmb_code fake_remove(void *user, vmb_job *job, const char *group, const c
                             vmb_error **err)
 {
     rig *r = user;
-    (void)job;
     (void)group;
     (void)version;
     (void)ns;
-    (void)err;
+    if (vmb_job_cancelled(job)) {
+        vmb_error_set(err, VMB_E_CANCELLED, 0, "cancelled");
+        return VMB_E_CANCELLED;
+    }
     if (strcmp(resource, "restores") == 0) {
         assert_string_equal(name, "r1");
         r->restores_removed++;
@@ -683,6 +691,26 @@ static void delete_failed_halfway_is_not_listed_and_goes_on(void **state)
     rig_down(&r);
 }
 
+/* The content that was made for a moment goes, too, when the program is to end just then. */
+static void delete_cancelled_leaves_no_content_behind(void **state)
+{
+    (void)state;
+    rig r;
+    rig_up(&r, CLUSTER | VOLUMES);
+    make_backup(&r, "b1", with_content, "{}\n", "null\n");
+    assert_int_equal(vmbi_cancel_new(&r.cancel, NULL), VMB_OK);
+    r.one->cancel = r.cancel;
+    assert_int_equal(vmb_catalog_delete(r.one, "b1", NULL, 0, NULL, NULL, NULL), VMB_E_CANCELLED);
+    assert_null(r.content);
+    r.one->cancel = NULL;
+    vmbi_cancel_free(r.cancel);
+    r.cancel = NULL;
+    char *out = delete_b1(&r, NULL); /* taken up again */
+    expect_in(out, "\"deleted\":true");
+    vmb_free(out);
+    rig_down(&r);
+}
+
 static void delete_read_only_location_is_refused(void **state)
 {
     (void)state;
@@ -924,6 +952,7 @@ int main(void)
         cmocka_unit_test(delete_without_means_changes_nothing),
         cmocka_unit_test(delete_failed_before_anything_lists_again),
         cmocka_unit_test(delete_failed_halfway_is_not_listed_and_goes_on),
+        cmocka_unit_test(delete_cancelled_leaves_no_content_behind),
         cmocka_unit_test(delete_read_only_location_is_refused),
         cmocka_unit_test(orphan_goes_when_it_is_old_enough),
         cmocka_unit_test(sweep_removes_what_dead_writers_left),
