@@ -35,8 +35,6 @@ vmb_code vmbi_catalog_read_item(vmb_catalog *cat, const char *backup, const char
 vmb_code vmbi_location_validate(const vmb_ctx *ctx, const vmbi_store_location *location,
                                 const vmbi_cancel *cancel, vmb_error **err);
 
-/* The file of a DownloadRequest's target kind ("BackupLog" …); 0 when there is no such kind. */
-int32_t vmbi_catalog_file_of_kind(const char *kind);
 vmb_code vmbi_catalog_presign(vmb_catalog *cat, const char *backup, int32_t file, int64_t ttl_ns,
                               vmbi_buf *out, vmb_error **err);
 /* The restores that have files in the location. */

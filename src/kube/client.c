@@ -143,11 +143,6 @@ const char *vmbi_kube_user_agent(const vmbi_kube *k)
     return k->user_agent;
 }
 
-const char *vmbi_kube_namespace(const vmbi_kube *k)
-{
-    return k->config.ns;
-}
-
 static vmb_code transport_new(const vmbi_kube *k, const vmbi_kube_login *login,
                               vmbi_kube_transport **out, vmb_error **err)
 {

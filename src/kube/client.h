@@ -29,7 +29,6 @@ vmbi_kube *vmbi_kube_hold(vmbi_kube *k); /* one more reference */
 void vmbi_kube_drop(vmbi_kube *k);       /* the last one frees; NULL allowed */
 const char *vmbi_kube_server(const vmbi_kube *k);
 const char *vmbi_kube_user_agent(const vmbi_kube *k);
-const char *vmbi_kube_namespace(const vmbi_kube *k); /* "" when none is set */
 
 typedef struct vmbi_kube_call {
     const char *method;

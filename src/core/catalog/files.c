@@ -11,45 +11,28 @@
 
 static const struct file_kind {
     int32_t file;
-    bool packed;          /* given unpacked */
-    const char *format;   /* the name comes in wherever %s stands */
-    const char *download; /* kind of a DownloadRequest; NULL: none */
+    bool packed;        /* given unpacked */
+    const char *format; /* the name comes in wherever %s stands */
 } files[] = {
-    {VMB_FILE_METADATA, false, "backups/%s/velero-backup.json", NULL},
-    {VMB_FILE_CONTENTS, false, "backups/%s/%s.tar.gz", "BackupContents"},
-    {VMB_FILE_LOG, true, "backups/%s/%s-logs.gz", "BackupLog"},
-    {VMB_FILE_RESULTS, true, "backups/%s/%s-results.gz", "BackupResults"},
-    {VMB_FILE_RESOURCE_LIST, true, "backups/%s/%s-resource-list.json.gz", "BackupResourceList"},
-    {VMB_FILE_VOLUME_INFO, true, "backups/%s/%s-volumeinfo.json.gz", "BackupVolumeInfos"},
-    {VMB_FILE_ITEM_OPERATIONS, true, "backups/%s/%s-itemoperations.json.gz",
-     "BackupItemOperations"},
-    {VMB_FILE_POD_VOLUME_BACKUPS, true, "backups/%s/%s-podvolumebackups.json.gz", NULL},
-    {VMB_FILE_VOLUME_SNAPSHOTS, true, "backups/%s/%s-volumesnapshots.json.gz",
-     "BackupVolumeSnapshots"},
-    {VMB_FILE_CSI_VOLUME_SNAPSHOTS, true, "backups/%s/%s-csi-volumesnapshots.json.gz",
-     "CSIBackupVolumeSnapshots"},
+    {VMB_FILE_METADATA, false, "backups/%s/velero-backup.json"},
+    {VMB_FILE_CONTENTS, false, "backups/%s/%s.tar.gz"},
+    {VMB_FILE_LOG, true, "backups/%s/%s-logs.gz"},
+    {VMB_FILE_RESULTS, true, "backups/%s/%s-results.gz"},
+    {VMB_FILE_RESOURCE_LIST, true, "backups/%s/%s-resource-list.json.gz"},
+    {VMB_FILE_VOLUME_INFO, true, "backups/%s/%s-volumeinfo.json.gz"},
+    {VMB_FILE_ITEM_OPERATIONS, true, "backups/%s/%s-itemoperations.json.gz"},
+    {VMB_FILE_POD_VOLUME_BACKUPS, true, "backups/%s/%s-podvolumebackups.json.gz"},
+    {VMB_FILE_VOLUME_SNAPSHOTS, true, "backups/%s/%s-volumesnapshots.json.gz"},
+    {VMB_FILE_CSI_VOLUME_SNAPSHOTS, true, "backups/%s/%s-csi-volumesnapshots.json.gz"},
     {VMB_FILE_CSI_VOLUME_SNAPSHOT_CONTENTS, true,
-     "backups/%s/%s-csi-volumesnapshotcontents.json.gz", "CSIBackupVolumeSnapshotContents"},
-    {VMB_FILE_RESTORE, false, "restores/%s/" VMBI_CATALOG_RESTORE, NULL},
-    {VMB_FILE_RESTORE_LOG, true, "restores/%s/restore-%s-logs.gz", "RestoreLog"},
-    {VMB_FILE_RESTORE_RESULTS, true, "restores/%s/restore-%s-results.gz", "RestoreResults"},
-    {VMB_FILE_RESTORE_RESOURCE_LIST, true, "restores/%s/restore-%s-resource-list.json.gz",
-     "RestoreResourceList"},
-    {VMB_FILE_RESTORE_ITEM_OPERATIONS, true, "restores/%s/restore-%s-itemoperations.json.gz",
-     "RestoreItemOperations"},
-    {VMB_FILE_RESTORE_VOLUME_INFO, true, "restores/%s/%s-volumeinfo.json.gz",
-     "RestoreVolumeInfo"},
+     "backups/%s/%s-csi-volumesnapshotcontents.json.gz"},
+    {VMB_FILE_RESTORE, false, "restores/%s/" VMBI_CATALOG_RESTORE},
+    {VMB_FILE_RESTORE_LOG, true, "restores/%s/restore-%s-logs.gz"},
+    {VMB_FILE_RESTORE_RESULTS, true, "restores/%s/restore-%s-results.gz"},
+    {VMB_FILE_RESTORE_RESOURCE_LIST, true, "restores/%s/restore-%s-resource-list.json.gz"},
+    {VMB_FILE_RESTORE_ITEM_OPERATIONS, true, "restores/%s/restore-%s-itemoperations.json.gz"},
+    {VMB_FILE_RESTORE_VOLUME_INFO, true, "restores/%s/%s-volumeinfo.json.gz"},
 };
-
-int32_t vmbi_catalog_file_of_kind(const char *kind)
-{
-    for (size_t i = 0; i < VMBI_ARRAY_LEN(files); i++) {
-        if (files[i].download != NULL && strcmp(files[i].download, kind) == 0) {
-            return files[i].file;
-        }
-    }
-    return 0;
-}
 
 vmb_code vmbi_catalog_file_path(const char *name, int32_t file, vmbi_buf *out, bool *packed,
                                 vmb_error **err)

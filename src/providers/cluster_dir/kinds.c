@@ -133,16 +133,6 @@ const vmbi_dir_kind *vmbi_dir_kinds(size_t *count)
     return kinds;
 }
 
-const vmbi_dir_kind *vmbi_dir_kind_find(const char *group, const char *kind)
-{
-    for (size_t i = 0; i < VMBI_ARRAY_LEN(kinds); i++) {
-        if (vmbi_streq(kinds[i].kind, kind) && vmbi_streq(kinds[i].group, group)) {
-            return &kinds[i];
-        }
-    }
-    return NULL;
-}
-
 const char *vmbi_dir_group_preferred(const char *group)
 {
     for (size_t i = 0; i < VMBI_ARRAY_LEN(kinds); i++) {

@@ -18,8 +18,6 @@ typedef struct vmbi_dir_kind {
 
 /* All known kinds, groups in the order of an API server's discovery, core first. */
 const vmbi_dir_kind *vmbi_dir_kinds(size_t *count);
-/* NULL when unknown. */
-const vmbi_dir_kind *vmbi_dir_kind_find(const char *group, const char *kind);
 /* Version that discovery calls preferred for a group of the table; NULL for an unknown group. */
 const char *vmbi_dir_group_preferred(const char *group);
 
