@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import hmac
 import http.client
+import json
 import ssl
 import urllib.parse
 import xml.etree.ElementTree
@@ -35,12 +36,13 @@ class S3:
         if url.scheme == "https":
             self.tls = ssl.create_default_context(cafile=ca_file)
 
-    def request(self, method, path, query=None, body=b"", headers=None, timeout=30):
+    def request(self, method, path, query=None, body=b"", headers=None, timeout=30,
+                service="s3"):
         """A signed request; returns (status, headers, body) and raises on 3xx to 5xx."""
         if isinstance(body, str):
             body = body.encode()
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        scope = "%s/%s/s3/aws4_request" % (now[:8], self.region)
+        scope = "%s/%s/%s/aws4_request" % (now[:8], self.region, service)
         path = urllib.parse.quote(path, safe="/-_.~")
         text = "&".join("%s=%s" % (_quote(k), _quote(v))
                         for k, v in sorted((query or {}).items()))
@@ -82,6 +84,17 @@ class S3:
         except S3Error as e:
             if e.status != 409:  # there already
                 raise
+
+    def limited(self, policy, seconds=3600):
+        """Credentials (access key, secret key, session token) that may only do what a policy says."""
+        body = urllib.parse.urlencode({"Action": "AssumeRole", "Version": "2011-06-15",
+                                       "DurationSeconds": str(seconds),
+                                       "Policy": json.dumps(policy)})
+        text = self.request("POST", "/", body=body, service="sts", headers={
+            "content-type": "application/x-www-form-urlencoded"})[2]
+        found = {e.tag.rpartition("}")[2]: e.text
+                 for e in xml.etree.ElementTree.fromstring(text).iter()}
+        return found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
 
     def put(self, key, data, bucket=None, headers=None):
         self.request("PUT", self._path(key, bucket), body=data, headers=headers)

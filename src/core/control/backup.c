@@ -173,6 +173,9 @@ static vmb_code write_outcome(const backup_turn *b, const vmbi_json *report, con
     if (phase == NULL) {
         return vmbi_fail(err, VMB_E_INTERNAL, "backup %s: the run gave no phase", b->name);
     }
+    if (!vmbi_leader_decides(b->c, phase)) {
+        return VMB_OK;
+    }
     count_outcome(b->c, report);
     vmb_code rc = vmbi_object_patch(b->c, VMBI_KIND_BACKUP, b->name,
                                     vmbi_backup_outcome_patch(backup), VMBI_LAST_WORD, err);

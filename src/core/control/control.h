@@ -152,6 +152,9 @@ vmb_code vmbi_control_print_metrics(vmb_control *c, vmbi_buf *out, vmb_error **e
 /* Blocks until the lease is ours or the control is to stop; then keeps it on a thread. */
 vmb_code vmbi_leader_begin(vmb_control *c, vmb_error **err);
 void vmbi_leader_end(vmb_control *c); /* gives it back */
+/* May this process still write that an object ends in this phase? A run that was cancelled since the
+ * lease was lost is the business of the next leader, which may have ended it long ago. */
+bool vmbi_leader_decides(vmb_control *c, const char *phase);
 
 /* ---- watching: informer.c ----------------------------------------------------------------- */
 

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DeleteBackupRequests, in Velero's order: data of volumes, files, restores, the Backup, and the
- * requests. */
+ * requests. A Backup stays in phase Deleting only while somebody works on it, or when some of its
+ * data is gone. */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "core/catalog.h"
 #include "core/control/recover.h"
 
 #define REQUEST_LIFE_NS (24 * 3600 * VMBI_SECOND)
+#define RESTORE_WAIT_NS (2 * VMBI_SECOND) /* between looks at a restore that stands in the way */
 
 typedef struct deletion {
     vmb_control *c;
@@ -16,6 +19,8 @@ typedef struct deletion {
     const char *name;   /* of the request */
     const char *backup; /* its name */
     vmbi_json *tree;    /* the Backup; NULL: there is none */
+    bool goes_on;       /* an earlier turn has begun it */
+    bool waits;         /* a restore of the backup has to end first */
 } deletion;
 
 static vmb_code write_end(const deletion *d, const char *why, vmb_error **err)
@@ -152,6 +157,46 @@ static vmb_code delete_data(const deletion *d, const vmbi_located *l, vmb_error 
     return rc;
 }
 
+/* Restores that run now need the files. Their names are those of the cache, which our own workers
+ * act upon; their phases are read, after the Backup has become Deleting: a restore that begins now
+ * sees that (see restore.c). */
+static vmb_code look_running(const deletion *d, vmbi_strs *running, vmb_error **err)
+{
+    matches m = {.backup = d->backup, .field = VMBI_RESTORE_BACKUP};
+    vmbi_cached_each(d->c, VMBI_KIND_RESTORE, note_match, &m);
+    vmb_code rc = m.rc != VMB_OK ? vmbi_fail_nomem(err) : VMB_OK;
+    for (size_t i = 0; i < m.names.n && rc == VMB_OK; i++) {
+        vmbi_json *tree = NULL;
+        vmb_error *why = NULL;
+        rc = vmbi_object_get(d->c, VMBI_KIND_RESTORE, m.names.v[i], &tree, &why);
+        const char *phase = vmbi_json_path_str(tree, "status.phase");
+        if (phase != NULL && vmbi_phase_is_working(phase)) {
+            rc = vmbi_strs_add(running, m.names.v[i], &why);
+        }
+        vmbi_json_free(tree);
+        if (rc == VMB_E_NOT_FOUND) {
+            vmb_error_free(vmbi_steal(&why));
+            rc = VMB_OK;
+        }
+        vmbi_error_move(err, &why);
+    }
+    vmbi_strs_free(&m.names);
+    return rc;
+}
+
+static vmb_code wait_for_restores(deletion *d, vmb_error **err)
+{
+    vmbi_strs running = {0};
+    vmb_code rc = look_running(d, &running, err);
+    d->waits = rc == VMB_OK && running.n > 0;
+    if (d->waits && !d->goes_on) { /* said once */
+        vmbi_control_event(d->c, d->request, false, "Waiting",
+                           "restore %s of the backup has to end first", running.v[0]);
+    }
+    vmbi_strs_free(&running);
+    return rc;
+}
+
 static vmb_code delete_restores(const deletion *d, const vmbi_located *l, vmb_error **err)
 {
     matches m = {.backup = d->backup, .field = VMBI_RESTORE_BACKUP};
@@ -184,26 +229,10 @@ static vmb_code look_stored(const deletion *d, const vmbi_located *l, bool *fore
     return rc;
 }
 
-static vmb_code delete_backup(const deletion *d, const vmbi_located *l, vmb_error **err)
+/* What was deleted: the objects that tell of it. */
+static vmb_code remove_objects(const deletion *d, vmb_error **err)
 {
-    bool foreign = false;
-    vmb_code rc = look_stored(d, l, &foreign, err);
-    if (rc == VMB_OK) {
-        rc = begin(d, err);
-    }
-    if (rc == VMB_OK && foreign) {
-        vmbi_control_event(d->c, d->tree, true, "FilesKept",
-                           "what lies in location %s under this name is another backup: it stays",
-                           l->store.location->name);
-    } else if (rc == VMB_OK) {
-        rc = delete_data(d, l, err);
-        if (rc == VMB_OK) {
-            rc = delete_restores(d, l, err);
-        }
-    }
-    if (rc == VMB_OK) {
-        rc = vmbi_object_remove(d->c, VMBI_KIND_BACKUP, d->backup, err);
-    }
+    vmb_code rc = vmbi_object_remove(d->c, VMBI_KIND_BACKUP, d->backup, err);
     if (rc == VMB_OK) {
         vmbi_control_event(d->c, d->request, false, "Deleted", "backup %s is deleted", d->backup);
         vmbi_metrics_add(&d->c->metrics, "backup_deletion_success_total", "", 1);
@@ -212,27 +241,131 @@ static vmb_code delete_backup(const deletion *d, const vmbi_located *l, vmb_erro
     return rc;
 }
 
+static vmb_code delete_backup(deletion *d, const vmbi_located *l, vmb_error **err)
+{
+    bool foreign = false;
+    vmb_code rc = look_stored(d, l, &foreign, err);
+    if (rc == VMB_OK) {
+        rc = begin(d, err);
+    }
+    if (rc == VMB_OK) {
+        rc = wait_for_restores(d, err);
+    }
+    if (rc != VMB_OK || d->waits) {
+        return rc;
+    }
+    if (foreign) {
+        vmbi_control_event(d->c, d->tree, true, "FilesKept",
+                           "what lies in location %s under this name is another backup: it stays",
+                           l->store.location->name);
+    } else {
+        rc = delete_data(d, l, err);
+        if (rc == VMB_OK) {
+            rc = delete_restores(d, l, err);
+        }
+    }
+    return rc == VMB_OK ? remove_objects(d, err) : rc;
+}
+
+/* ---- deletions that failed ---------------------------------------------------------------- */
+
+typedef struct requested {
+    const char *backup;
+    bool found;
+} requested;
+
+static void look_request(void *user, const vmbi_cached *e)
+{
+    requested *r = user;
+    const char *phase = vmbi_cached_field(e, VMBI_DELETE_PHASE);
+    r->found = r->found || (strcmp(phase, "Processed") != 0 &&
+                            strcmp(vmbi_cached_field(e, VMBI_DELETE_BACKUP), r->backup) == 0);
+}
+
+bool vmbi_deletion_requested(vmb_control *c, const char *backup)
+{
+    requested r = {backup, false};
+    vmbi_cached_each(c, VMBI_KIND_DELETE, look_request, &r);
+    return r.found;
+}
+
+/* The phase that the Backup had before; NULL: some of its data may be gone, it stays Deleting. */
+static const char *former_phase(const vmbi_json *tree, const vmbi_json *stored)
+{
+    if (stored != NULL && vmbi_backup_is_stored(tree, stored)) {
+        return vmbi_json_path_str(stored, "status.phase");
+    }
+    if (vmbi_json_path_str(tree, "status.failureReason") != NULL) {
+        return "Failed";
+    }
+    return vmbi_json_len(vmbi_json_path(tree, "status.validationErrors")) > 0 ? "FailedValidation"
+                                                                              : NULL;
+}
+
+vmb_code vmbi_backup_undelete(vmb_control *c, const vmbi_located *l, const char *name,
+                              vmb_error **err)
+{
+    vmbi_json *tree = NULL;
+    vmbi_json *stored = NULL;
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_object_get(c, VMBI_KIND_BACKUP, name, &tree, &why);
+    if (rc == VMB_OK && vmbi_streq(vmbi_json_path_str(tree, "status.phase"), "Deleting")) {
+        rc = vmbi_located_metadata(c, l, name, &stored, &why);
+        if (rc == VMB_E_NOT_FOUND || rc == VMB_E_PARSE || rc == VMB_E_INVALID) {
+            vmb_error_free(vmbi_steal(&why));
+            rc = VMB_OK;
+        }
+        const char *phase = former_phase(tree, stored);
+        vmbi_json *patch = rc == VMB_OK && phase != NULL ? vmbi_phase_patch(phase) : NULL;
+        if (patch != NULL && vmbi_patch_only_if(patch, tree)) {
+            rc = vmbi_object_patch(c, VMBI_KIND_BACKUP, name, patch, VMBI_NORMAL, &why);
+        } else {
+            vmbi_json_free(patch);
+        }
+    }
+    vmbi_json_free(stored);
+    vmbi_json_free(tree);
+    if (rc == VMB_E_NOT_FOUND || rc == VMB_E_CONFLICT) { /* somebody else was faster */
+        vmb_error_free(vmbi_steal(&why));
+        rc = VMB_OK;
+    }
+    vmbi_error_move(err, &why);
+    return rc;
+}
+
+/* The end of a request that cannot be fulfilled. What is not given back now is by the next sync. */
+static vmb_code give_up(const deletion *d, const vmbi_located *l, const char *why, vmb_error **err)
+{
+    if (d->tree != NULL) {
+        if (l->ctx != NULL) {
+            (void)vmbi_backup_undelete(d->c, l, d->backup, NULL);
+        }
+        vmbi_control_event(d->c, d->tree, true, "NotDeleted", "%s", why);
+    }
+    return write_end(d, why, err);
+}
+
 static bool is_passing(vmb_code rc)
 {
     return rc == VMB_E_NET || rc == VMB_E_TIMEOUT || rc == VMB_E_SERVER || rc == VMB_E_CANCELLED ||
            rc == VMB_E_NOMEM || rc == VMB_E_CONFLICT;
 }
 
-static vmb_code process(deletion *d, const vmbi_turn *turn, vmb_error **err)
+static vmb_code process(deletion *d, vmbi_turn *turn, vmb_error **err)
 {
     vmbi_located l = {0};
     vmb_error *why = NULL;
     vmb_code rc = vmbi_object_get(d->c, VMBI_KIND_BACKUP, d->backup, &d->tree, &why);
     if (rc == VMB_E_NOT_FOUND) {
         vmb_error_free(why);
-        if (vmbi_streq(vmbi_json_path_str(d->request, "status.phase"), "InProgress")) {
+        if (d->goes_on) {
             /* an earlier turn has deleted all but the requests */
             return remove_all(d, VMBI_KIND_DELETE, VMBI_DELETE_BACKUP, NULL, err);
         }
         return write_end(d, "backup not found", err);
     }
     if (rc == VMB_OK) {
-        vmbi_metrics_add(&d->c->metrics, "backup_deletion_attempt_total", "", 1);
+        vmbi_metrics_add(&d->c->metrics, "backup_deletion_attempt_total", "", d->goes_on ? 0 : 1);
         rc = vmbi_locate(d->c, vmbi_json_path_str(d->tree, "spec.storageLocation"), &l, &why);
     }
     if (rc == VMB_OK) {
@@ -245,11 +378,12 @@ static vmb_code process(deletion *d, const vmbi_turn *turn, vmb_error **err)
         rc = delete_backup(d, &l, &why);
     }
     if (rc != VMB_OK && !(is_passing(rc) && turn->failures < 5)) {
-        rc = write_end(d, vmb_error_message(why), err);
+        rc = give_up(d, &l, vmb_error_message(why), err);
         vmb_error_free(why);
     } else {
         vmbi_error_move(err, &why);
     }
+    turn->again_ns = d->waits ? RESTORE_WAIT_NS : -1;
     vmbi_located_done(&l);
     vmbi_json_free(d->tree);
     return rc;
@@ -270,9 +404,11 @@ vmb_code vmbi_reconcile_delete(vmb_control *c, vmbi_turn *turn, vmb_error **err)
     }
     const char *backup = vmbi_json_path_str(request, "spec.backupName");
     const char *created = vmbi_json_path_str(request, "metadata.creationTimestamp");
-    deletion d = {.c = c, .request = request, .name = turn->name, .backup = backup};
+    const char *phase = vmbi_json_path_str(request, "status.phase");
+    deletion d = {.c = c, .request = request, .name = turn->name, .backup = backup,
+                  .goes_on = vmbi_streq(phase, "InProgress")};
     int64_t at = 0;
-    if (vmbi_streq(vmbi_json_path_str(request, "status.phase"), "Processed")) {
+    if (vmbi_streq(phase, "Processed")) {
         bool old = created == NULL || !vmbi_parse_rfc3339(created, &at) ||
                    at + REQUEST_LIFE_NS <= vmbi_unix_ns();
         turn->again_ns = old ? -1 : at + REQUEST_LIFE_NS - vmbi_unix_ns() + VMBI_SECOND;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "core/control/recover.h"
 #include "model/labelname.h"
 
 typedef struct expired {
@@ -28,19 +29,6 @@ static void note_expired(void *user, const vmbi_cached *e)
     } else if (x->rc == VMB_OK) {
         x->rc = vmbi_strs_add(&x->names, e->name, NULL);
     }
-}
-
-typedef struct requested {
-    const char *backup;
-    bool found;
-} requested;
-
-static void look_request(void *user, const vmbi_cached *e)
-{
-    requested *r = user;
-    const char *phase = vmbi_cached_field(e, VMBI_DELETE_PHASE);
-    r->found = r->found || (strcmp(phase, "Processed") != 0 &&
-                            strcmp(vmbi_cached_field(e, VMBI_DELETE_BACKUP), r->backup) == 0);
 }
 
 static vmb_code mark(vmb_control *c, const char *name, const char *reason, vmb_error **err)
@@ -107,7 +95,6 @@ static const char *obstacle(vmb_control *c, const char *location, bool *retry)
 static vmb_code collect_one(vmb_control *c, const char *name, vmb_error **err)
 {
     vmbi_json *backup = NULL;
-    requested r = {name, false};
     bool retry = false;
     vmb_error *gone = NULL;
     vmb_code rc = vmbi_object_get(c, VMBI_KIND_BACKUP, name, &backup, &gone);
@@ -126,8 +113,7 @@ static vmb_code collect_one(vmb_control *c, const char *name, vmb_error **err)
     if (!vmbi_streq(marked, why) && !retry) {
         rc = mark(c, name, why, err);
     }
-    vmbi_cached_each(c, VMBI_KIND_DELETE, look_request, &r);
-    if (rc == VMB_OK && why == NULL && !retry && !r.found) {
+    if (rc == VMB_OK && why == NULL && !retry && !vmbi_deletion_requested(c, name)) {
         rc = request_deletion(c, backup, err);
     }
     vmbi_json_free(backup);

@@ -2,6 +2,8 @@
 /* Taking and keeping the lease. */
 #include "core/control/control.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 
@@ -63,7 +65,10 @@ static vmbi_lease_step look(vmb_control *c)
     vmbi_json *lease = NULL;
     vmb_error *why = NULL;
     int64_t asked = vmbi_mono_ns();
-    vmbi_lease_step step = VMBI_LEASE_WAIT;
+    vmbi_lease_step step = vmbi_lease_missed(&c->lease, asked);
+    if (step == VMBI_LEASE_LOST) { /* this process stood still: nothing must be asked first */
+        return step;
+    }
     vmb_code rc = read_lease(c, &lease, &why);
     if (rc == VMB_OK) {
         step = vmbi_lease_look(&c->lease, lease, vmbi_mono_ns());
@@ -117,6 +122,11 @@ vmb_code vmbi_leader_begin(vmb_control *c, vmb_error **err)
                      c->settings.lease_name);
     c->lease_started = vmbi_thread_start(&c->lease_thread, keep_lease, c) == 0;
     return c->lease_started ? VMB_OK : vmbi_fail(err, VMB_E_NOMEM, "lease: no thread");
+}
+
+bool vmbi_leader_decides(vmb_control *c, const char *phase)
+{
+    return !atomic_load(&c->lost) || strcmp(phase, "Failed") != 0;
 }
 
 void vmbi_leader_end(vmb_control *c)

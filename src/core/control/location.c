@@ -92,6 +92,7 @@ vmb_code vmbi_reconcile_location(vmb_control *c, vmbi_turn *turn, vmb_error **er
     vmb_code rc = vmbi_object_get(c, VMBI_KIND_LOCATION, turn->name, &tree, &why);
     if (rc == VMB_E_NOT_FOUND) {
         vmbi_metrics_forget(&c->metrics, "backup_location_status_gauge", turn->name);
+        vmbi_metrics_forget(&c->metrics, "location_missing_backups", turn->name);
         vmb_error_free(why);
         return VMB_OK;
     }

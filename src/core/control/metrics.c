@@ -50,6 +50,8 @@ static const struct {
      "Restores that ended as PartiallyFailed"},
     {"velero_", "restore_failed_total", "schedule", COUNTER, "Restores that ended as Failed"},
     {"velero_", "restore_validation_failed_total", "schedule", COUNTER, "Restores refused"},
+    {"vmbackup_", "location_missing_backups", "backup_location_name", GAUGE,
+     "Backups that an empty location should hold"},
     {"vmbackup_", "freeze_seconds", "schedule", GAUGE,
      "Longest time that a guest was frozen in the last backup"},
     {"vmbackup_", "freeze_seconds_max", NULL, GAUGE, "Longest freeze since the start"},

@@ -24,6 +24,13 @@ vmb_code vmbi_restore_remove_files(vmb_control *c, const vmbi_located *l, const 
 /* Runs on the caller's thread; the control's stop cancels it. */
 vmb_code vmbi_control_execute(vmb_control *c, vmb_run *run, vmb_error **err);
 
+/* Is there a DeleteBackupRequest that is not processed yet? */
+bool vmbi_deletion_requested(vmb_control *c, const char *backup);
+/* A Backup that is Deleting, and that nobody deletes any more, gets its phase back when all of it is
+ * still there: velero-backup.json is the first of its files that a deletion hides. */
+vmb_code vmbi_backup_undelete(vmb_control *c, const vmbi_located *l, const char *name,
+                              vmb_error **err);
+
 /* Is what lies in the store (velero-backup.json) the backup of this object? Not when this one only
  * failed since another one of its name was there: that one must survive its deletion. */
 bool vmbi_backup_is_stored(const vmbi_json *tree, const vmbi_json *stored);

@@ -13,6 +13,7 @@
 #define PROGRESS_NS VMBI_SECOND
 #define VALIDATION_WAIT_NS (VMBI_SECOND / 2)
 
+static const char deleted[] = "the backup is being deleted";
 static const char finalizer[] = "restores.velero.io/external-resources-finalizer";
 
 typedef struct restore_turn {
@@ -59,12 +60,16 @@ static bool set_finalizer(vmbi_json *patch, const vmbi_json *tree, bool wanted)
     return ok && vmbi_patch_only_if(patch, tree);
 }
 
-/* The location of the restore's backup; VMB_E_NOT_FOUND when the backup or the location is gone. */
-static vmb_code locate_backup(vmb_control *c, const char *backup, vmbi_located *out,
+/* The location of the restore's backup; VMB_E_NOT_FOUND when the backup or the location is gone.
+ * *deleting (may be NULL): the backup is about to go. */
+static vmb_code locate_backup(vmb_control *c, const char *backup, vmbi_located *out, bool *deleting,
                               vmb_error **err)
 {
     vmbi_json *tree = NULL;
     vmb_code rc = vmbi_object_get(c, VMBI_KIND_BACKUP, backup, &tree, err);
+    if (deleting != NULL) {
+        *deleting = vmbi_streq(vmbi_json_path_str(tree, "status.phase"), "Deleting");
+    }
     if (rc == VMB_OK) {
         rc = vmbi_locate(c, vmbi_json_path_str(tree, "spec.storageLocation"), out, err);
     }
@@ -94,7 +99,7 @@ static vmb_code finish_deletion(const restore_turn *r, const vmbi_turn *turn, vm
     if (!has_finalizer(r->tree)) {
         return VMB_OK;
     }
-    vmb_code rc = locate_backup(r->c, backup != NULL ? backup : "", &l, &why);
+    vmb_code rc = locate_backup(r->c, backup != NULL ? backup : "", &l, NULL, &why);
     if (rc == VMB_OK && !vmbi_located_read_only(&l)) {
         rc = vmbi_restore_remove_files(r->c, &l, r->name, &why);
     }
@@ -211,6 +216,10 @@ static vmb_code write_outcome(const restore_turn *r, const vmbi_json *report, co
         vmbi_json_free(patch);
         return vmbi_fail(err, VMB_E_INTERNAL, "restore %s: the run gave no phase", r->name);
     }
+    if (!vmbi_leader_decides(r->c, phase)) {
+        vmbi_json_free(patch);
+        return VMB_OK;
+    }
     if (patch == NULL || !vmbi_json_set(patch, "status", vmbi_json_copy(status))) {
         vmbi_json_free(patch);
         patch = NULL;
@@ -247,6 +256,41 @@ static vmb_code make_spec(const restore_turn *r, vmb_spec **out, vmb_error **err
     return rc;
 }
 
+/* A deletion that began between our look at the Backup and our mark in the Restore has not seen us:
+ * it takes the files away. One that begins later waits for the restore. */
+static vmb_code check_deletion(const restore_turn *r, vmb_error **err)
+{
+    vmbi_json *tree = NULL;
+    vmb_code rc = vmbi_object_get(r->c, VMBI_KIND_BACKUP, r->backup.data, &tree, err);
+    if (vmbi_streq(vmbi_json_path_str(tree, "status.phase"), "Deleting")) {
+        rc = vmbi_fail(err, VMB_E_STATE, "%s", deleted);
+    }
+    vmbi_json_free(tree);
+    return rc;
+}
+
+/* Ends a restore that is marked as running and does not run. */
+static vmb_code fail_restore(const restore_turn *r, const char *reason, vmb_error **err)
+{
+    count_outcome(r->c, "Failed");
+    vmb_code rc = patch_restore(r, vmbi_failed_patch(reason), err);
+    if (rc == VMB_OK) {
+        vmbi_control_event(r->c, r->tree, true, "Failed", "%s", reason);
+    }
+    return rc;
+}
+
+static vmb_code execute(restore_turn *r, vmb_run *run, vmb_error **err)
+{
+    vmb_error *why = NULL;
+    run->events.fn = on_event;
+    run->events.user = r;
+    vmb_code ran = vmbi_control_execute(r->c, run, &why);
+    vmb_code rc = write_outcome(r, run->report, ran != VMB_OK ? why : NULL, err);
+    vmb_error_free(why);
+    return rc;
+}
+
 static vmb_code run_restore(restore_turn *r, const vmbi_located *l, vmb_error **err)
 {
     vmb_spec *spec = NULL;
@@ -264,10 +308,8 @@ static vmb_code run_restore(restore_turn *r, const vmbi_located *l, vmb_error **
     if (rc == VMB_OK) {
         vmbi_metrics_add(&r->c->metrics, "restore_attempt_total", "", 1);
         vmbi_control_event(r->c, r->tree, false, "InProgress", "the restore has begun");
-        run->events.fn = on_event;
-        run->events.user = r;
-        vmb_code ran = vmbi_control_execute(r->c, run, &why);
-        rc = write_outcome(r, run->report, ran != VMB_OK ? why : NULL, err);
+        rc = check_deletion(r, &why) == VMB_OK ? execute(r, run, err)
+                                               : fail_restore(r, vmb_error_message(why), err);
         vmb_error_free(why);
     }
     vmbi_run_free(run);
@@ -299,14 +341,17 @@ static vmb_code start_restore(restore_turn *r, vmbi_turn *turn, vmb_error **err)
 {
     vmbi_located l = {0};
     vmb_error *why = NULL;
+    bool deleting = false;
     vmb_code rc = find_backup(r, &why);
     if (rc == VMB_OK) {
-        rc = locate_backup(r->c, r->backup.data, &l, &why);
+        rc = locate_backup(r->c, r->backup.data, &l, &deleting, &why);
     }
     if (rc == VMB_E_NOT_FOUND || rc == VMB_E_INVALID) {
         rc = refuse(r, vmb_error_message(why), err);
     } else if (rc != VMB_OK) {
         vmbi_error_move(err, &why);
+    } else if (deleting) {
+        rc = refuse(r, deleted, err);
     } else if (vmbi_located_phase(&l)[0] == '\0') {
         turn->again_ns = VALIDATION_WAIT_NS;
     } else if (strcmp(vmbi_located_phase(&l), "Available") != 0) {
@@ -339,11 +384,7 @@ vmb_code vmbi_reconcile_restore(vmb_control *c, vmbi_turn *turn, vmb_error **err
     } else if (vmbi_phase_is_working(phase)) {
         static const char reason[] = "the server ended while the restore was in progress: what it "
                                      "had restored until then is in the cluster";
-        count_outcome(c, "Failed");
-        rc = patch_restore(&r, vmbi_failed_patch(reason), err);
-        if (rc == VMB_OK) {
-            vmbi_control_event(c, r.tree, true, "Failed", "%s", reason);
-        }
+        rc = fail_restore(&r, reason, err);
     } else if (vmbi_phase_is_waiting(phase)) {
         rc = start_restore(&r, turn, err);
     }

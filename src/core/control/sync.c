@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "codec/duration.h"
 #include "core/catalog.h"
+#include "core/control/recover.h"
 #include "model/labelname.h"
 
 enum { RECORDS_MAX_BYTES = 64 << 20 };
@@ -163,20 +164,25 @@ static vmb_code import(vmb_control *c, const vmbi_located *l, const char *name, 
 
 /* ---- one location ------------------------------------------------------------------------- */
 
-typedef struct finished {
+/* The location's Backups whose files must be in it, and those that a deletion has hold of. */
+typedef struct known {
     const char *location;
-    vmbi_strs names;
+    vmbi_strs finished;
+    vmbi_strs deleting;
     vmb_code rc;
-} finished;
+} known;
 
-static void note_finished(void *user, const vmbi_cached *e)
+static void note_known(void *user, const vmbi_cached *e)
 {
-    finished *f = user;
+    known *k = user;
     const char *phase = vmbi_cached_field(e, VMBI_BACKUP_PHASE);
-    if ((strcmp(phase, "Completed") == 0 || strcmp(phase, "PartiallyFailed") == 0) &&
-        strcmp(vmbi_cached_field(e, VMBI_BACKUP_LOCATION), f->location) == 0 &&
-        f->rc == VMB_OK) {
-        f->rc = vmbi_strs_add(&f->names, e->name, NULL);
+    if (k->rc != VMB_OK || strcmp(vmbi_cached_field(e, VMBI_BACKUP_LOCATION), k->location) != 0) {
+        return;
+    }
+    if (strcmp(phase, "Completed") == 0 || strcmp(phase, "PartiallyFailed") == 0) {
+        k->rc = vmbi_strs_add(&k->finished, e->name, NULL);
+    } else if (strcmp(phase, "Deleting") == 0) {
+        k->rc = vmbi_strs_add(&k->deleting, e->name, NULL);
     }
 }
 
@@ -218,26 +224,78 @@ static vmb_code drop_vanished(vmb_control *c, const char *name, const char *loca
     return rc;
 }
 
+static vmb_code find_missing(const known *k, const vmbi_strs *stored, vmbi_strs *out,
+                             vmb_error **err)
+{
+    vmb_code rc = VMB_OK;
+    for (size_t i = 0; i < k->finished.n && rc == VMB_OK; i++) {
+        if (!has(stored, k->finished.v[i])) {
+            rc = vmbi_strs_add(out, k->finished.v[i], err);
+        }
+    }
+    return rc;
+}
+
+/* A folder that is not mounted, and a bucket or prefix that was mistyped, look like a store from
+ * which all backups have gone: an empty location takes no object away. Nor does one that is not
+ * valid now, whatever its phase says. */
+static vmb_code drop_missing(vmb_control *c, const vmbi_located *l, const known *k,
+                             const vmbi_strs *stored, vmb_error **err)
+{
+    vmbi_strs missing = {0};
+    vmb_code rc = find_missing(k, stored, &missing, err);
+    bool held = rc == VMB_OK && stored->n == 0 && missing.n > 0;
+    vmbi_metrics_set(&c->metrics, "location_missing_backups", k->location,
+                     held ? (double)missing.n : 0);
+    if (held) {
+        vmbi_control_log(c, VMB_LOG_WARNING,
+                         "location %s holds no backup, and %zu Backups are of it: they stay; is its "
+                         "folder mounted, are its bucket and prefix right?",
+                         k->location, missing.n);
+    } else if (rc == VMB_OK && missing.n > 0) {
+        rc = vmbi_location_validate(l->ctx, l->store.location, c->stop, err);
+        for (size_t i = 0; i < missing.n && rc == VMB_OK; i++) {
+            rc = drop_vanished(c, missing.v[i], k->location, err);
+        }
+    }
+    vmbi_strs_free(&missing);
+    return rc;
+}
+
+/* What a deletion left that failed while the store could not be asked. */
+static vmb_code give_back(vmb_control *c, const vmbi_located *l, const known *k, vmb_error **err)
+{
+    vmb_code rc = VMB_OK;
+    for (size_t i = 0; i < k->deleting.n && rc == VMB_OK; i++) {
+        if (!vmbi_deletion_requested(c, k->deleting.v[i])) {
+            rc = vmbi_backup_undelete(c, l, k->deleting.v[i], err);
+        }
+    }
+    return rc;
+}
+
 static vmb_code sync_location(vmb_control *c, const vmbi_located *l, vmb_error **err)
 {
-    finished f = {.location = l->store.location->name};
+    known k = {.location = l->store.location->name};
     vmbi_strs stored = {0};
     /* first the objects, then the store: a backup that ends in between is in both */
-    vmbi_cached_each(c, VMBI_KIND_BACKUP, note_finished, &f);
-    vmb_code rc = f.rc != VMB_OK ? vmbi_fail_nomem(err) : vmbi_located_backups(c, l, &stored, err);
+    vmbi_cached_each(c, VMBI_KIND_BACKUP, note_known, &k);
+    vmb_code rc = k.rc != VMB_OK ? vmbi_fail_nomem(err) : vmbi_located_backups(c, l, &stored, err);
     vmbi_strs_sort(&stored);
     for (size_t i = 0; i < stored.n && rc == VMB_OK; i++) {
         if (!vmbi_cached_look(c, VMBI_KIND_BACKUP, stored.v[i], 0, NULL)) {
             rc = import(c, l, stored.v[i], err);
         }
     }
-    for (size_t i = 0; i < f.names.n && rc == VMB_OK; i++) {
-        if (!has(&stored, f.names.v[i])) {
-            rc = drop_vanished(c, f.names.v[i], f.location, err);
-        }
+    if (rc == VMB_OK) {
+        rc = drop_missing(c, l, &k, &stored, err);
+    }
+    if (rc == VMB_OK) {
+        rc = give_back(c, l, &k, err);
     }
     vmbi_strs_free(&stored);
-    vmbi_strs_free(&f.names);
+    vmbi_strs_free(&k.finished);
+    vmbi_strs_free(&k.deleting);
     return rc;
 }
 

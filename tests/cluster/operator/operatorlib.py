@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vmbackup-operator on a rig, installed by the manifests of deploy/."""
+"""vmbackup-operator on a rig, installed by the manifests of deploy/.
+
+VMBACKUP_OPERATOR names the program: one of a build with -Db_sanitize=thread or address,undefined will
+do as well; the suite fails when such a program reported something."""
 import contextlib
 import os
 import signal
@@ -145,6 +148,17 @@ class Operator(Steps):
                 if line.startswith(field + ":"):
                     return int(line.split()[1]) / 1024
         raise AssertionError("no %s" % field)
+
+    def sanitized(self):
+        """Is it a build whose sanitizer needs memory of its own?"""
+        with open("/proc/%d/maps" % self.process.pid, encoding="utf-8") as f:
+            text = f.read()
+        return "libasan" in text or "libtsan" in text
+
+    def cpu_seconds(self):
+        with open("/proc/%d/stat" % self.process.pid, encoding="utf-8") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     # objects
 
