@@ -248,10 +248,11 @@ static vmb_code drop_missing(vmb_control *c, const vmbi_located *l, const known 
     vmbi_metrics_set(&c->metrics, "location_missing_backups", k->location,
                      held ? (double)missing.n : 0);
     if (held) {
-        vmbi_control_log(c, VMB_LOG_WARNING,
-                         "location %s holds no backup, and %zu Backups are of it: they stay; is its "
-                         "folder mounted, are its bucket and prefix right?",
-                         k->location, missing.n);
+        vmbi_control_log(
+            c, VMB_LOG_WARNING,
+            "location %s holds no backup, and %zu Backups are of it: they stay; is its "
+            "folder mounted, are its bucket and prefix right?",
+            k->location, missing.n);
     } else if (rc == VMB_OK && missing.n > 0) {
         rc = vmbi_location_validate(l->ctx, l->store.location, c->stop, err);
         for (size_t i = 0; i < missing.n && rc == VMB_OK; i++) {

@@ -24,7 +24,7 @@ from operatorlib import DEPLOY, END, LOCATION, OPERATOR, main  # noqa: E402
 from trouble import Trouble  # noqa: E402
 
 LONG = "--long" in sys.argv
-KILLS = 200 if LONG else 20
+KILLS = int(os.environ.get("VMB_KILLS", "0")) or (200 if LONG else 20)
 MANY = 1000
 REPORT = re.compile("WARNING: ThreadSanitizer|ERROR: (Address|Leak)Sanitizer|runtime error:")
 OBJECTS = 100000 if LONG else 0
