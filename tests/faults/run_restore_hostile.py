@@ -196,13 +196,13 @@ class Hostile(steps.Steps):
             "badapi": dict(cm("badapi"), apiVersion="../../v1"),
             "dots": dict(cm("dots"), metadata={"name": ".."}),
             "slash": dict(cm("slash"), metadata={"name": "a/b"}),
-            "labels": dict(cm("labels"), metadata={"name": "labels", "labels": [1]}),
             "kind": dict(cm("kind"), kind="Secret"),
         }
+        listed = dict(cm("labels"), metadata={"name": "labels", "labels": [1]})  # made good
         name = self.backup([member("configmaps", "shop", n, b) for n, b in bodies.items()] +
-                           cms("good"))
-        warnings, errors = self.restore(name, "broken", code=3)
-        assert self.names("broken") == ["good"], self.names("broken")
+                           cms("good") + [member("configmaps", "shop", "labels", listed)])
+        _, errors = self.restore(name, "broken", code=3)
+        assert self.names("broken") == ["good", "labels"], self.names("broken")
         missing = [n for n in bodies if not any(n in e for e in errors)]
         assert not missing and len(errors) == len(bodies), (missing, errors)
 
