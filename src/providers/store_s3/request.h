@@ -23,6 +23,7 @@ typedef struct vmbi_s3 {
     char region[VMBI_S3_REGION_MAX]; /* to sign with; may be learnt from an answer */
     bool region_known;
     int64_t clock_offset_ns; /* server's clock minus ours */
+    int64_t exchange_after_mono_ns; /* not before this once keys could not be renewed */
     bool no_conditional_put; /* the server answered 501 to If-None-Match */
 } vmbi_s3;
 

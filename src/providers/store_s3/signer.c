@@ -15,6 +15,8 @@
 
 enum { TOKEN_MAX = 64 * 1024 };
 #define RENEW_EARLY_NS (300 * VMBI_SECOND)
+/* After a failure, while the old keys are still valid. */
+#define EXCHANGE_PAUSE_NS (30 * VMBI_SECOND)
 
 static vmb_code read_token(const char *path, vmbi_buf *out, vmb_error **err)
 {
@@ -193,10 +195,66 @@ static void install(vmbi_s3 *s, vmbi_s3_credentials *c)
     vmbi_s3_credentials_free(&old);
 }
 
+/* Keys that run out soon are as good as new ones for as long as the service is away. */
+static bool still_valid(const vmbi_s3_credentials *c)
+{
+    return c->access_key && c->expires_unix_ns > vmbi_unix_ns();
+}
+
+/* New keys for *c, and for the store. */
+static vmb_code exchange_for(vmbi_s3 *s, const char *region, const vmbi_limits *limits,
+                             vmbi_s3_credentials *c, vmb_error **err)
+{
+    vmbi_s3_credentials fresh;
+    vmbi_s3_credentials copy;
+    vmb_code code = VMB_OK;
+
+    memset(&fresh, 0, sizeof(fresh));
+    memset(&copy, 0, sizeof(copy));
+    code = vmbi_s3_credentials_copy(c, &fresh, err);
+    if (code == VMB_OK) {
+        drop_keys(&fresh);
+        code = exchange(s, region, limits, &fresh, err);
+    }
+    if (code == VMB_OK) {
+        code = vmbi_s3_credentials_copy(&fresh, &copy, err);
+    }
+    if (code == VMB_OK) {
+        install(s, &copy);
+        vmbi_s3_credentials_free(c);
+        *c = fresh;
+    } else {
+        vmbi_s3_credentials_free(&fresh);
+    }
+    return code;
+}
+
+static vmb_code renew_if_due(vmbi_s3 *s, const char *region, const vmbi_limits *limits,
+                             int64_t not_before_mono_ns, vmbi_s3_credentials *c, vmb_error **err)
+{
+    vmb_error *e = NULL;
+    vmb_code code = VMB_OK;
+
+    if (!needs_exchange(c) || (still_valid(c) && vmbi_mono_ns() < not_before_mono_ns)) {
+        return VMB_OK;
+    }
+    code = exchange_for(s, region, limits, c, &e);
+    if (code != VMB_OK && still_valid(c)) {
+        vmb_error_free(vmbi_steal(&e));
+        code = VMB_OK;
+        (void)pthread_mutex_lock(&s->lock);
+        s->exchange_after_mono_ns = vmbi_mono_ns() + EXCHANGE_PAUSE_NS;
+        (void)pthread_mutex_unlock(&s->lock);
+    }
+    vmbi_error_move(err, &e);
+    return code;
+}
+
 vmb_code vmbi_s3_signer_get(vmbi_s3 *s, const vmbi_limits *limits, vmbi_s3_signer *out,
                             vmb_error **err)
 {
     vmbi_s3_signer signer;
+    int64_t not_before_mono_ns = 0;
     vmb_code code = VMB_OK;
 
     memset(&signer, 0, sizeof(signer));
@@ -204,19 +262,10 @@ vmb_code vmbi_s3_signer_get(vmbi_s3 *s, const vmbi_limits *limits, vmbi_s3_signe
     code = vmbi_s3_credentials_copy(&s->credentials, &signer.credentials, err);
     memcpy(signer.region, s->region, sizeof(signer.region));
     signer.unix_ns = vmbi_unix_ns() + s->clock_offset_ns;
+    not_before_mono_ns = s->exchange_after_mono_ns;
     (void)pthread_mutex_unlock(&s->lock);
-    if (code == VMB_OK && needs_exchange(&signer.credentials)) {
-        vmbi_s3_credentials copy;
-
-        memset(&copy, 0, sizeof(copy));
-        drop_keys(&signer.credentials);
-        code = exchange(s, signer.region, limits, &signer.credentials, err);
-        if (code == VMB_OK) {
-            code = vmbi_s3_credentials_copy(&signer.credentials, &copy, err);
-        }
-        if (code == VMB_OK) {
-            install(s, &copy);
-        }
+    if (code == VMB_OK) {
+        code = renew_if_due(s, signer.region, limits, not_before_mono_ns, &signer.credentials, err);
     }
     if (code == VMB_OK) {
         *out = signer;

@@ -821,6 +821,35 @@ def web_identity_is_exchanged_for_keys(c):
 
 
 @case
+def web_identity_service_that_is_away_does_not_end_what_its_keys_still_open(c):
+    token = os.path.join(c.rig.dir, "web-token")
+    with open(token, "w") as f:
+        f.write("a.web+token/=\n")
+    asked = []
+
+    def fault(r):
+        if r.path != "/sts":
+            return None
+        r.body()
+        asked.append(1)
+        if len(asked) > 1:
+            return r.answer(503, "busy")
+        keys = temporary_keys(c)  # to be renewed at once, since they last for minutes only
+        soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=280)
+        keys["Expiration"] = soon.strftime("%Y-%m-%dT%H:%M:%SZ")
+        fields = "".join("<%s>%s</%s>" % (k, v, k) for k, v in keys.items())
+        return r.answer(200, "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult>"
+                        "<Credentials>%s</Credentials></AssumeRoleWithWebIdentityResult>"
+                        "</AssumeRoleWithWebIdentityResponse>" % fields)
+    c.proxy.fault = fault
+    c.ok("put", "web/away", 20 * MIB, credentials=None, maxTries=2,
+         env={"AWS_ENDPOINT_URL_STS": c.proxy.url + "/sts", "AWS_ROLE_ARN": "arn:aws:iam::1:role/x",
+              "AWS_WEB_IDENTITY_TOKEN_FILE": token})
+    assert len(asked) > 1, asked
+    c.whole("web/away", 20 * MIB)
+
+
+@case
 def keys_from_the_environment_are_used(c):
     c.ok("put", "env/a", 10, credentials=None,
          env={"AWS_ACCESS_KEY_ID": c.at["access_key"],
