@@ -9,7 +9,7 @@
 #include "core/restore/hooks.h"
 #include "core/restore/restore.h"
 
-enum { ID_SIZE = 1024 };
+enum { ID_SIZE = 1024, REFUSALS_MAX = 16 };
 
 #define PATIENCE_NS (20 * VMBI_SECOND)
 #define FIRST_PAUSE_NS (100 * VMBI_MS)
@@ -166,17 +166,18 @@ static void wait_definition(vmbi_restore *r, const vmbi_ritem *item, const targe
 /* ---- asking the server ---------------------------------------------------------------------- */
 
 /* A server that failed for longer than anybody waits is not waited for again with every object of
- * that resource and namespace. */
+ * that resource and namespace; nor with those of ever more of them, such as those of a webhook that
+ * does not answer. */
 static bool patience(vmbi_restore *r, const vmbi_restore_place *at, bool lost)
 {
     vmbi_buf key = VMBI_BUF_INIT(1024);
     vmbi_buf_addf(&key, "%s.%s|%s", at->resource, at->group, at->ns != NULL ? at->ns : "");
     bool left = key.status == VMB_OK;
     (void)pthread_mutex_lock(&r->lock);
-    if (left && lost) {
+    if (left && lost && r->refused.n < REFUSALS_MAX) {
         (void)vmbi_map_set(&r->refused, key.data, &r->refused, NULL); /* else: patient again */
     }
-    left = left && !vmbi_map_has(&r->refused, key.data);
+    left = left && r->refused.n < REFUSALS_MAX && !vmbi_map_has(&r->refused, key.data);
     (void)pthread_mutex_unlock(&r->lock);
     vmbi_buf_free(&key);
     return left;
@@ -229,10 +230,12 @@ vmb_code vmbi_restore_post(vmbi_restore *r, const vmbi_restore_place *at, const 
                                           at->resource, at->ns, text, len, NULL, err);
         vmb_code found = VMB_E_NOT_FOUND;
         if (rc != VMB_E_NET && rc != VMB_E_SERVER && rc != VMB_E_CONFLICT) {
+            *lost = rc == VMB_E_TIMEOUT || (*lost && rc == VMB_E_EXISTS);
             return rc;
         }
-        *lost = rc != VMB_E_CONFLICT;
-        if (*lost && is_there(r, at, &found)) {
+        bool may_be = rc != VMB_E_CONFLICT;
+        *lost = *lost || may_be;
+        if (may_be && is_there(r, at, &found)) {
             return VMB_E_EXISTS;
         }
         if (found != VMB_E_NOT_FOUND) {
