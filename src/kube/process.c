@@ -129,22 +129,22 @@ static vmb_code collect(process *p, const vmbi_limits *limits, vmbi_buf *out, vm
 {
     int cancel_fd = vmbi_cancel_fd(limits != NULL ? limits->cancel : NULL);
     for (;;) {
+        bool over = p->reaped;
         bool moved = drain(&p->fd[0], out);
         moved = drain(&p->fd[1], errout) || moved;
-        if (moved) {
-            continue;
-        }
-        if (p->reaped) {
+        if (over && (!moved || out->len == out->max)) {
             return VMB_OK; /* what children of it still print does not matter */
         }
-        vmb_code rc = vmbi_limits_check(limits, err, name);
+        vmb_code rc = vmbi_limits_check(limits, err, name); /* a flood leaves no pause for it */
         if (rc != VMB_OK) {
             return rc;
         }
-        bool ended = p->fd[0] < 0 && p->fd[1] < 0;
-        struct pollfd fds[3] = {
-            {p->fd[0], POLLIN, 0}, {p->fd[1], POLLIN, 0}, {cancel_fd, POLLIN, 0}};
-        (void)poll(fds, 3, vmbi_limits_poll_ms(limits, ended ? 5 : POLL_MS));
+        if (!moved) {
+            bool ended = p->fd[0] < 0 && p->fd[1] < 0;
+            struct pollfd fds[3] = {
+                {p->fd[0], POLLIN, 0}, {p->fd[1], POLLIN, 0}, {cancel_fd, POLLIN, 0}};
+            (void)poll(fds, 3, vmbi_limits_poll_ms(limits, ended ? 5 : POLL_MS));
+        }
         reap(p, false);
     }
 }

@@ -326,6 +326,26 @@ static void plugin_endless_output_is_bounded(void **state)
     vmbi_kube_config_free(&c);
 }
 
+/* One that never stops printing gives no pause in which to look at the clock. */
+static void plugin_flood_is_ended_at_the_deadline(void **state)
+{
+    vmbi_kube_config c = plugin_config("#!/bin/sh\nyes & yes >&2 & yes\n");
+    vmbi_kube_credential got = {0};
+    vmbi_limits soon = vmbi_limits_within(NULL, 300 * VMBI_MS);
+    (void)state;
+    assert_int_equal(vmbi_kube_plugin_run(&c, &soon, &got, NULL), VMB_E_TIMEOUT);
+    vmbi_kube_config_free(&c);
+}
+
+static void plugin_child_that_floods_is_not_waited_for(void **state)
+{
+    vmbi_kube_config c = plugin_config("#!/bin/sh\nyes & yes & exit 3\n");
+    vmbi_kube_credential got = {0};
+    (void)state;
+    assert_int_equal(vmbi_kube_plugin_run(&c, NULL, &got, NULL), VMB_E_DENIED);
+    vmbi_kube_config_free(&c);
+}
+
 static void *get_login(void *arg)
 {
     vmbi_kube_login l = {0};
@@ -378,6 +398,8 @@ int main(void)
         TEST(plugin_hanging_is_ended_at_the_deadline),
         TEST(plugin_child_left_behind_is_not_waited_for),
         TEST(plugin_endless_output_is_bounded),
+        TEST(plugin_flood_is_ended_at_the_deadline),
+        TEST(plugin_child_that_floods_is_not_waited_for),
         TEST(plugin_many_threads_run_it_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
