@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON text: what the parser takes the scanner takes too, and printing loses nothing. */
+/* JSON text: what the parser takes the scanner takes too, our reading is that of jansson, and
+ * printing loses nothing. */
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,6 +10,7 @@
 #include "base/alloc.h"
 #include "codec/jscan.h"
 #include "codec/json.h"
+#include "codec/json_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -78,6 +81,23 @@ static void check_print(const vmbi_json *v)
     vmbi_json_free(third);
 }
 
+/* What our reader takes jansson takes, with an equal tree. */
+static void check_reading(const char *text, size_t size)
+{
+    vmbi_json *ours = NULL;
+    json_t *theirs = NULL;
+    json_error_t e;
+
+    if (vmbi_json_read(text, size, &ours) == VMB_OK) {
+        theirs = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+        if (!json_equal(ours, theirs)) {
+            abort();
+        }
+        json_decref(theirs);
+        vmbi_json_free(ours);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
@@ -86,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     scan(text, size);
     if (vmbi_json_parse(text, size, "fuzz", &v, NULL) == VMB_OK) {
         check_scanner_agrees(text, size);
+        check_reading(text, size);
         check_print(v);
         vmbi_json_free(v);
     }
