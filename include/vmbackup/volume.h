@@ -110,6 +110,8 @@ VMB_API const vmb_store_provider *vmb_job_store(const vmb_job *job, const char *
  * "pvc":{…}|null,"pv":{…}|null,"mode":"Filesystem"|"Block","tags":{"backup":"…",…},
  * "parent":"snapshotID"|null (the provider's choice),
  * "location":{"name","prefix","provider","bucket","config":{…}|null} (of the storage location)}.
+ * For restore there is no location, but "waiter":"name" when a container of the pod waits for the
+ * content of a filesystem: the provider ends its wait by the file .velero/<name> in the volume.
  */
 typedef struct vmb_volume_provider {
     size_t struct_size;
@@ -131,7 +133,9 @@ typedef struct vmb_volume_provider {
     /**
      * Brings a volume back into the volume of a pod that waits for it. NULL: unsupported.
      * VMB_E_NOT_FOUND says that the pod's volume is not there yet: the call is repeated for a while.
-     * @param snapshot what backup wrote (or the spec and status of a PodVolumeBackup), as JSON
+     * Files that are in the volume already are overwritten, others are left alone.
+     * @param snapshot what backup wrote (or the spec and status of a PodVolumeBackup), as JSON;
+     *        with snapshotID "" there is no content, and the wait is to be ended
      */
     vmb_code (*restore)(void *user, vmb_job *job, const char *volume, size_t len,
                         const char *snapshot, size_t snapshot_len, vmb_progress *progress,

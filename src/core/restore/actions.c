@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "codec/digest.h"
 #include "core/restore/hooks.h"
+#include "core/restore/podvolumes.h"
 
 /* Removes the elements of a list whose string at `field` starts with prefix. */
 static void drop_prefixed(vmbi_json *list, const char *field, const char *prefix)
@@ -68,6 +69,9 @@ static vmb_code action_pod(vmbi_restore *r, vmbi_ritem *item, vmb_error **err)
     /* what waited in a former restore waits no more */
     drop_prefixed(vmbi_json_get(spec, "initContainers"), "name", "restore-wait");
     drop_prefixed(vmbi_json_get(spec, "initContainers"), "name", "restic-wait");
+    if (rc == VMB_OK) {
+        rc = vmbi_restore_add_wait(r, item, err);
+    }
     return rc == VMB_OK ? vmbi_restore_init_hooks(r, item, err) : rc;
 }
 
@@ -297,7 +301,14 @@ static vmb_code action_machine(vmbi_restore *r, vmbi_ritem *item, vmb_error **er
     related_if_there(r, item, "controllerrevisions.apps",
                      vmbi_json_path_str(spec, "preference.revisionName"));
     related_of_machine(r, item, instance);
-    return VMB_OK;
+    if (spec != NULL && !vmbi_restore_fill_machine(r, item, instance)) {
+        vmbi_json_del(spec, "running"); /* it must not start on disks without their content */
+        ok = vmbi_json_set_str(spec, "runStrategy", "Halted");
+        vmbi_restore_warn(r, item->target, NULL,
+                          "machine %s stays halted, since a disk of it was not restored",
+                          item->name);
+    }
+    return ok ? VMB_OK : vmbi_fail_nomem(err);
 }
 
 static vmb_code action_instance(vmbi_restore *r, vmbi_ritem *item, vmb_error **err)
@@ -318,6 +329,9 @@ static vmb_code action_instance(vmbi_restore *r, vmbi_ritem *item, vmb_error **e
     }
     vmbi_json *spec = vmbi_json_get(item->obj, "spec");
     related_of_machine(r, item, spec);
+    if (!vmbi_restore_fill_machine(r, item, spec)) {
+        return vmbi_fail(err, VMB_E_STATE, "a disk of it was not restored, and it would start");
+    }
     return edit_machine(r, spec) ? VMB_OK : vmbi_fail_nomem(err);
 }
 

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "core/restore/hooks.h"
-#include "core/restore/restore.h"
+#include "core/restore/podvolumes.h"
 
 enum { ID_SIZE = 1024, REFUSALS_MAX = 16 };
 
@@ -262,7 +262,14 @@ static const vmbi_restored *create_failed(vmbi_restore *r, vmbi_ritem *item, con
     }
     if (rc == VMB_E_EXISTS || (rc != VMB_E_NET && rc != VMB_E_NOT_FOUND &&
                                is_there(r, &t->at, &rc))) {
-        return vmbi_restore_existing(r, item, &t->at);
+        bool pod = strcmp(item->group_resource, pods) == 0;
+        if (pod && !r->resumed && !item->lost && vmbi_restore_note_waiting(r, item)) {
+            return &vmbi_restored_present;
+        }
+        const vmbi_restored *what = vmbi_restore_existing(r, item, &t->at);
+        return pod && what == &vmbi_restored_clash && vmbi_restore_note_waiting(r, item)
+                   ? &vmbi_restored_present
+                   : what;
     }
     char id[ID_SIZE];
     vmbi_restore_id(item, id, sizeof(id));
@@ -278,9 +285,13 @@ static void after_create(vmbi_restore *r, vmbi_ritem *item, const target *t, boo
     if (strcmp(item->group_resource, crds) == 0) {
         wait_definition(r, item, t);
     }
-    if (strcmp(item->group_resource, pods) == 0 && vmbi_restore_follows_up(r, resumed) &&
+    bool pod = strcmp(item->group_resource, pods) == 0;
+    if (pod && resumed) { /* one that waits no more has its volumes, and has written to them */
+        (void)vmbi_restore_note_waiting(r, item);
+    }
+    if (pod && vmbi_restore_follows_up(r, resumed) &&
         (vmbi_restore_note_pod(r, item, &why) != VMB_OK ||
-         vmbi_restore_note_volumes(r, item, &why) != VMB_OK) &&
+         (!resumed && vmbi_restore_note_volumes(r, item, r->uid, &why) != VMB_OK)) &&
         !vmbi_restore_is_over(r, vmb_error_code(why), &why)) {
         vmbi_restore_error(r, item->target, why, "hooks of pod %s", item->name);
     }

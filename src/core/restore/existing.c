@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An object that is in the cluster already: left alone, merged or updated, as Velero does it.
  * managedFields do not count as a difference: they tell who wrote, not what. */
-#include "core/restore/restore.h"
+#include "core/restore/podvolumes.h"
 
 #include <string.h>
 
@@ -214,6 +214,20 @@ static const vmbi_restored *differs(vmbi_restore *r, const vmbi_ritem *item, con
     return &vmbi_restored_clash;
 }
 
+/* That the content of a claim is to come tells about the claim in the cluster: it is no difference,
+ * and no update may set it or take it away. */
+static void ignore_content_note(vmbi_json *obj)
+{
+    vmbi_json *meta = vmbi_json_get(obj, "metadata");
+    vmbi_json *notes = vmbi_json_get(meta, "annotations");
+    if (vmbi_json_get(notes, VMBI_CONTENT_NOTE) != NULL) {
+        vmbi_json_del(notes, VMBI_CONTENT_NOTE);
+        if (vmbi_json_len(notes) == 0) {
+            vmbi_json_del(meta, "annotations");
+        }
+    }
+}
+
 static const vmbi_restored *compare(vmbi_restore *r, const vmbi_ritem *item,
                                     const vmbi_restore_place *at, vmbi_json *live)
 {
@@ -223,6 +237,8 @@ static const vmbi_restored *compare(vmbi_restore *r, const vmbi_ritem *item,
     vmbi_restore_reset(live);
     vmbi_json_del(vmbi_json_get(live, "metadata"), "managedFields");
     vmbi_json_del(vmbi_json_get(wanted, "metadata"), "managedFields");
+    ignore_content_note(live);
+    ignore_content_note(wanted);
     labelled = vmbi_json_copy(live);
     if (wanted == NULL || labelled == NULL || !vmbi_restore_label(r, labelled)) {
         vmbi_restore_break(r, VMB_E_NOMEM, NULL);

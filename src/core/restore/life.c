@@ -12,6 +12,7 @@
 #include "core/catalog.h"
 #include "core/outcome.h"
 #include "core/restore/hooks.h"
+#include "core/restore/podvolumes.h"
 #include "model/labelname.h"
 #include "model/restore.h"
 
@@ -377,8 +378,12 @@ static vmb_code restore_backup(vmb_run *run, vmbi_restore *r, const char **phase
 {
     vmbi_run_set_phase(run, "InProgress");
     vmb_code rc = read_volumes(r, err);
+    vmbi_restore_begin_volumes(r);
     if (rc == VMB_OK) {
         rc = vmbi_restore_begin(r, err);
+    }
+    if (rc == VMB_OK) { /* after it: the uid may be that of the run that is continued */
+        rc = vmbi_restore_read_wait(r, err);
     }
     if (rc == VMB_OK) {
         rc = read_archive(r, err);
@@ -468,6 +473,8 @@ static void close_restore(vmbi_restore *r)
     vmbi_map_free(&r->items);
     vmbi_map_free(&r->refused);
     vmbi_map_free(&r->provision);
+    vmbi_map_free(&r->tried);
+    vmbi_json_free(r->wait);
     vmbi_map_free(&r->namespaces);
     vmbi_strs_free(&r->order);
     vmbi_json_free(r->volumes);
@@ -497,6 +504,7 @@ vmb_code vmbi_restore_execute(vmb_run *run, const char **phase, vmb_error **err)
         .items = VMBI_MAP_INIT(NULL),
         .refused = VMBI_MAP_INIT(NULL),
         .provision = VMBI_MAP_INIT(NULL),
+        .tried = VMBI_MAP_INIT(NULL),
         .namespaces = VMBI_MAP_INIT(NULL),
     };
     (void)pthread_mutex_init(&r.lock, NULL);

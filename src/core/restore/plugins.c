@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "core/restore/restore.h"
 
-/* The data of the one ConfigMap that configures a plugin; NULL when there is none. */
-static vmb_code read_config(vmbi_restore *r, const char *plugin, vmbi_json **out, vmb_error **err)
+vmb_code vmbi_restore_plugin_config(vmbi_restore *r, const char *plugin, vmbi_json **out,
+                                    vmb_error **err)
 {
     char selector[256];
     vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
@@ -42,9 +42,9 @@ static vmb_code read_config(vmbi_restore *r, const char *plugin, vmbi_json **out
 vmb_code vmbi_restore_read_plugins(vmbi_restore *r, vmb_error **err)
 {
     vmb_error *why = NULL;
-    vmb_code rc = read_config(r, "velero.io/change-storage-class", &r->class_map, &why);
+    vmb_code rc = vmbi_restore_plugin_config(r, "velero.io/change-storage-class", &r->class_map, &why);
     if (rc == VMB_OK) {
-        rc = read_config(r, "velero.io/change-image-name", &r->image_map, &why);
+        rc = vmbi_restore_plugin_config(r, "velero.io/change-image-name", &r->image_map, &why);
     }
     if (rc == VMB_E_DENIED ||
         rc == VMB_E_INVALID) { /* not allowed to look: then nobody configured */

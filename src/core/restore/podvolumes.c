@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Content of pods' volumes that was saved by filesystem backup: brought back by a volume provider
- * into the volumes of the restored pods. */
+/* Content of pods' volumes that was saved by filesystem backup: which of it comes back, and the
+ * threads that have it brought back once the pods are there. */
+#include "core/restore/podvolumes.h"
+
+#include <pthread.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "core/restore/hooks.h"
+#include "base/strs.h"
+#include "base/thread.h"
+#include "codec/duration.h"
 
-#define POLL_NS (INT64_C(500) * VMBI_MS)
+enum { MAX_THREADS = 8 };
+#define TELL_NS (INT64_C(100) * VMBI_MS)
 
-/* Is this record one of the pod's, with content? */
+/* ---- records ------------------------------------------------------------------------------- */
+
 static bool names_pod(const vmbi_json *record, const char *ns, const char *pod)
 {
     return vmbi_streq(vmbi_json_path_str(record, "spec.pod.namespace"), ns) &&
@@ -21,13 +29,70 @@ static bool is_complete(const vmbi_json *record)
     return vmbi_streq(vmbi_json_path_str(record, "status.phase"), "Completed");
 }
 
-/* A volume of this pod with content: an empty one has no snapshot. */
-static bool is_of_pod(const vmbi_json *record, const char *ns, const char *pod)
+/* With content: an empty volume has no snapshot. */
+static bool has_content(const vmbi_json *record)
 {
     const char *snapshot = vmbi_json_path_str(record, "status.snapshotID");
-    return names_pod(record, ns, pod) && snapshot != NULL && snapshot[0] != '\0' &&
-           is_complete(record);
+    return is_complete(record) && snapshot != NULL && snapshot[0] != '\0';
 }
+
+const vmbi_json *vmbi_restore_record_of(const vmbi_restore *r, size_t i, const char *ns,
+                                        const char *pod)
+{
+    const vmbi_json *record = vmbi_json_at(r->pod_volumes, i);
+    const char *volume = vmbi_json_path_str(record, "spec.volume");
+    if (!vmbi_restore_fills(r) || volume == NULL || !has_content(record) ||
+        !names_pod(record, ns, pod)) {
+        return NULL;
+    }
+    for (size_t k = i + 1; k < vmbi_json_len(r->pod_volumes); k++) {
+        const vmbi_json *later = vmbi_json_at(r->pod_volumes, k);
+        if (names_pod(later, ns, pod) && has_content(later) &&
+            vmbi_streq(vmbi_json_path_str(later, "spec.volume"), volume)) {
+            return NULL;
+        }
+    }
+    return record;
+}
+
+static const char *claim_of(const vmbi_json *record)
+{
+    return vmbi_json_get_str(vmbi_json_path(record, "metadata.annotations"), "velero.io/pvc-name");
+}
+
+const vmbi_json *vmbi_restore_record_of_claim(const vmbi_restore *r, const char *ns,
+                                              const char *claim)
+{
+    for (size_t i = vmbi_json_len(r->pod_volumes); i > 0; i--) {
+        const vmbi_json *record = vmbi_json_at(r->pod_volumes, i - 1);
+        if (has_content(record) && vmbi_streq(claim_of(record), claim) &&
+            vmbi_streq(vmbi_json_path_str(record, "spec.pod.namespace"), ns)) {
+            return vmbi_restore_fills(r) ? record : NULL;
+        }
+    }
+    return NULL;
+}
+
+bool vmbi_restore_fills(const vmbi_restore *r)
+{
+    return vmbi_restore_wants_resource(r->filter, "persistentvolumeclaims") &&
+           vmbi_restore_wants_resource(r->filter, "persistentvolumes");
+}
+
+/* The annotation decides over the setting, as with backups. */
+void vmbi_restore_begin_volumes(vmbi_restore *r)
+{
+    const char *text = vmbi_json_get_str(vmbi_json_path(r->resource, "metadata.annotations"),
+                                         "velero.io/pod-volume-timeout");
+    int64_t timeout = r->ctx->settings.fs_backup_timeout_ns;
+    int64_t own = 0;
+    if (text != NULL && vmbi_duration_parse(text, &own) && own > 0) {
+        timeout = own;
+    }
+    r->volume_limits = vmbi_limits_within(&r->job.limits, timeout);
+}
+
+/* ---- pods ---------------------------------------------------------------------------------- */
 
 /* Volumes that the backup could not save come back empty: nobody is to learn that too late. */
 static void warn_of_lost(vmbi_restore *r, const vmbi_ritem *item)
@@ -45,16 +110,16 @@ static void warn_of_lost(vmbi_restore *r, const vmbi_ritem *item)
     }
 }
 
-vmb_code vmbi_restore_note_volumes(vmbi_restore *r, const vmbi_ritem *item, vmb_error **err)
+vmb_code vmbi_restore_note_volumes(vmbi_restore *r, const vmbi_ritem *item, const char *waiter,
+                                   vmb_error **err)
 {
     bool found = false;
-    if (!vmbi_restore_wants_resource(r->filter, "persistentvolumeclaims") ||
-        !vmbi_restore_wants_resource(r->filter, "persistentvolumes")) {
+    if (!vmbi_restore_fills(r)) {
         return VMB_OK;
     }
     warn_of_lost(r, item);
     for (size_t i = 0; i < vmbi_json_len(r->pod_volumes) && !found; i++) {
-        found = is_of_pod(vmbi_json_at(r->pod_volumes, i), item->ns, item->name);
+        found = vmbi_restore_record_of(r, i, item->ns, item->name) != NULL;
     }
     const char *name = vmbi_json_path_str(item->obj, "metadata.name");
     vmbi_json *entry = found ? vmbi_json_object() : NULL;
@@ -64,7 +129,9 @@ vmb_code vmbi_restore_note_volumes(vmbi_restore *r, const vmbi_ritem *item, vmb_
     bool ok = entry != NULL && vmbi_json_set_str(entry, "namespace", item->target) &&
               vmbi_json_set_str(entry, "name", name != NULL ? name : item->name) &&
               vmbi_json_set_str(entry, "sourceNamespace", item->ns) &&
-              vmbi_json_set_str(entry, "sourceName", item->name);
+              vmbi_json_set_str(entry, "sourceName", item->name) &&
+              vmbi_json_set_str(entry, "waiter", waiter) &&
+              vmbi_json_set(entry, "spec", vmbi_json_copy(vmbi_json_get(item->obj, "spec")));
     (void)pthread_mutex_lock(&r->lock);
     ok = ok && vmbi_json_append(r->volume_pods, vmbi_json_ref(entry));
     (void)pthread_mutex_unlock(&r->lock);
@@ -72,195 +139,262 @@ vmb_code vmbi_restore_note_volumes(vmbi_restore *r, const vmbi_ritem *item, vmb_
     return ok ? VMB_OK : vmbi_fail_nomem(err);
 }
 
-/* ---- one volume ---------------------------------------------------------------------------- */
-
-static vmbi_json *fetch(vmbi_restore *r, const char *resource, const char *ns, const char *name,
-                        vmb_error **err)
+/* The uid that a pod in the cluster waits for; NULL: it does not wait. */
+static const char *waits_for(const vmbi_json *pod)
 {
-    vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
-    vmbi_json *tree = NULL;
-    if (name != NULL && vmbi_cluster_get(&r->cluster, &r->job, "", "v1", resource, ns, name, &text,
-                                         err) == VMB_OK) {
-        (void)vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, &tree, err);
+    const vmbi_json *list = vmbi_json_path(pod, "spec.initContainers");
+    const vmbi_json *states = vmbi_json_path(pod, "status.initContainerStatuses");
+    const char *phase = vmbi_json_path_str(pod, "status.phase");
+    const char *uid = NULL;
+    if (phase != NULL && phase[0] != '\0' && strcmp(phase, "Pending") != 0) {
+        return NULL;
     }
-    vmbi_buf_free(&text);
-    return tree;
-}
-
-static const vmbi_json *volume_named(const vmbi_json *pod, const char *name)
-{
-    const vmbi_json *list = vmbi_json_path(pod, "spec.volumes");
-    for (size_t i = 0; i < vmbi_json_len(list); i++) {
-        if (vmbi_streq(vmbi_json_get_str(vmbi_json_at(list, i), "name"), name)) {
-            return vmbi_json_at(list, i);
+    for (size_t i = 0; i < vmbi_json_len(list) && uid == NULL; i++) {
+        const vmbi_json *c = vmbi_json_at(list, i);
+        if (vmbi_streq(vmbi_json_get_str(c, "name"), VMBI_WAIT_CONTAINER)) {
+            uid = vmbi_json_str(vmbi_json_at(vmbi_json_get(c, "args"), 0));
         }
     }
+    for (size_t i = 0; i < vmbi_json_len(states); i++) {
+        const vmbi_json *s = vmbi_json_at(states, i);
+        if (vmbi_streq(vmbi_json_get_str(s, "name"), VMBI_WAIT_CONTAINER) &&
+            vmbi_json_path(s, "state.terminated") != NULL) {
+            uid = NULL;
+        }
+    }
+    return uid;
+}
+
+bool vmbi_restore_note_waiting(vmbi_restore *r, const vmbi_ritem *item)
+{
+    vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
+    vmbi_json *pod = NULL;
+    vmb_error *why = NULL;
+    bool waits = false;
+    const char *name = vmbi_json_path_str(item->obj, "metadata.name");
+    if (vmbi_json_len(r->pod_volumes) > 0 && name != NULL &&
+        vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "pods", item->target, name, &text, NULL) ==
+            VMB_OK &&
+        vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, &pod, NULL) == VMB_OK) {
+        const char *uid = waits_for(pod);
+        waits = uid != NULL;
+        vmb_code rc = waits ? vmbi_restore_note_volumes(r, item, uid, &why) : VMB_OK;
+        if (rc != VMB_OK) {
+            vmbi_restore_break(r, rc, &why);
+        } else if (waits) {
+            vmbi_restore_info(r, item, "it is there and waits for its volumes: they are filled");
+        }
+    }
+    vmbi_json_free(pod);
+    vmbi_buf_free(&text);
+    return waits;
+}
+
+vmb_code vmbi_restore_note_tried(vmbi_restore *r, const char *ns, const char *claim,
+                                 vmb_error **err)
+{
+    static char mark;
+    vmbi_buf key = VMBI_BUF_INIT(1024);
+    vmbi_buf_addf(&key, "%s/%s", ns, claim);
+    vmb_code rc = vmbi_buf_check(&key, err, "name of a claim");
+    if (rc == VMB_OK) {
+        (void)pthread_mutex_lock(&r->lock);
+        rc = vmbi_map_set(&r->tried, key.data, &mark, err);
+        (void)pthread_mutex_unlock(&r->lock);
+    }
+    vmbi_buf_free(&key);
+    return rc;
+}
+
+bool vmbi_restore_has_tried(vmbi_restore *r, const char *ns, const char *claim)
+{
+    vmbi_buf key = VMBI_BUF_INIT(1024);
+    vmbi_buf_addf(&key, "%s/%s", ns, claim);
+    (void)pthread_mutex_lock(&r->lock);
+    bool yes = key.status == VMB_OK && vmbi_map_has(&r->tried, key.data);
+    (void)pthread_mutex_unlock(&r->lock);
+    vmbi_buf_free(&key);
+    return yes;
+}
+
+/* ---- filling ------------------------------------------------------------------------------- */
+
+typedef struct filling {
+    vmbi_restore *r;
+    vmbi_fill_pod *pods;
+    char *state; /* of each pod: 0 waits, 1 in the hands of a thread, 2 ended; lock */
+    size_t n;
+    size_t alive; /* threads; lock */
+    bool alone;   /* the run's thread does it all */
+    pthread_mutex_t lock;
+} filling;
+
+static vmb_code make_pod(vmbi_restore *r, const vmbi_json *entry, vmbi_fill_pod *p,
+                         vmb_error **err)
+{
+    const char *ns = vmbi_json_get_str(entry, "sourceNamespace");
+    const char *name = vmbi_json_get_str(entry, "sourceName");
+    const vmbi_json *spec = vmbi_json_get(entry, "spec");
+    vmb_code rc = vmbi_fill_pod_init(p, vmbi_json_get_str(entry, "namespace"),
+                                     vmbi_json_get_str(entry, "name"),
+                                     vmbi_json_get_str(entry, "waiter"), err);
+    for (size_t i = 0; i < vmbi_json_len(r->pod_volumes) && rc == VMB_OK; i++) {
+        const vmbi_json *record = vmbi_restore_record_of(r, i, ns, name);
+        const char *volume = vmbi_json_path_str(record, "spec.volume");
+        if (volume != NULL) {
+            bool is_disk = vmbi_restore_is_disk(spec, volume);
+            p->marks = p->marks || is_disk;
+            rc = vmbi_fill_pod_add(p, volume, record, is_disk, err);
+        }
+    }
+    return rc;
+}
+
+/* The next pod that can be tried now; NULL: none can. *left: some have not ended. */
+static vmbi_fill_pod *take_pod(filling *f, bool *left)
+{
+    vmbi_fill_pod *found = NULL;
+    int64_t now = vmbi_mono_ns();
+    *left = false;
+    (void)pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->n && found == NULL; i++) {
+        *left = *left || f->state[i] != 2;
+        if (f->state[i] == 0 && f->pods[i].due_ns <= now) {
+            f->state[i] = 1;
+            found = &f->pods[i];
+        }
+    }
+    (void)pthread_mutex_unlock(&f->lock);
+    return found;
+}
+
+static void *fill_pods(void *user)
+{
+    filling *f = user;
+    bool left = true;
+    while (left && !vmbi_restore_is_broken(f->r)) {
+        vmbi_fill_pod *p = take_pod(f, &left);
+        if (p != NULL) {
+            bool ended = vmbi_fill_pod_step(f->r, p);
+            (void)pthread_mutex_lock(&f->lock);
+            f->state[p - f->pods] = ended ? 2 : 0;
+            (void)pthread_mutex_unlock(&f->lock);
+        } else if (left && vmbi_limits_sleep(&f->r->job.limits, TELL_NS, NULL, "volumes") !=
+                               VMB_OK) {
+            vmbi_restore_break(f->r, VMB_E_CANCELLED, NULL);
+        }
+        if (f->alone) { /* nobody else passes events on */
+            vmbi_restore_relay(f->r);
+        }
+    }
+    (void)pthread_mutex_lock(&f->lock);
+    f->alive -= f->alive > 0 ? 1 : 0;
+    (void)pthread_mutex_unlock(&f->lock);
     return NULL;
 }
 
-/* What a volume provider wants to know; see volume.h. Owned text. */
-static vmb_code describe(vmbi_restore *r, const vmbi_json *pod, const vmbi_json *volume, char **out,
-                         size_t *len, vmb_error **err)
+static bool is_alive(filling *f)
 {
-    const char *ns = vmbi_json_path_str(pod, "metadata.namespace");
-    const char *claim = vmbi_json_path_str(volume, "persistentVolumeClaim.claimName");
-    vmbi_json *pvc = fetch(r, "persistentvolumeclaims", ns, claim, NULL);
-    vmbi_json *pv =
-        fetch(r, "persistentvolumes", NULL, vmbi_json_path_str(pvc, "spec.volumeName"), NULL);
-    const char *mode = vmbi_json_path_str(pvc, "spec.volumeMode");
-    vmbi_json *doc = vmbi_json_object();
-    vmbi_json *tags = vmbi_json_ensure_object(doc, "tags");
-    bool ok = tags != NULL && vmbi_json_set(doc, "pod", vmbi_json_copy(pod)) &&
-              vmbi_json_set(doc, "volume", vmbi_json_copy(volume));
-    ok = ok && vmbi_json_set(doc, "pvc", pvc != NULL ? vmbi_json_ref(pvc) : vmbi_json_null());
-    ok = ok && vmbi_json_set(doc, "pv", pv != NULL ? vmbi_json_ref(pv) : vmbi_json_null());
-    ok = ok && vmbi_json_set_str(doc, "mode", mode != NULL ? mode : "Filesystem");
-    ok = ok && vmbi_json_set_str(tags, "restore", r->name);
-    ok = ok && vmbi_json_set_str(tags, "restore-uid", r->uid);
-    ok = ok && vmbi_json_set(doc, "parent", vmbi_json_null());
-    vmb_code rc = ok ? vmbi_json_to_text(doc, out, len, err) : vmbi_fail_nomem(err);
-    vmbi_json_free(doc);
+    (void)pthread_mutex_lock(&f->lock);
+    bool alive = f->alive > 0;
+    (void)pthread_mutex_unlock(&f->lock);
+    return alive;
+}
+
+static void run_threads(filling *f)
+{
+    const vmb_ctx *ctx = f->r->ctx;
+    pthread_t threads[MAX_THREADS];
+    size_t wanted = ctx->serial ? 0 : (size_t)ctx->settings.volume_workers;
+    size_t n = 0;
+    const vmbi_limits none = {0, NULL};
+    wanted = wanted < MAX_THREADS ? wanted : MAX_THREADS;
+    wanted = wanted < f->n ? wanted : f->n;
+    (void)pthread_mutex_lock(&f->lock);
+    while (n < wanted && vmbi_thread_start(&threads[n], fill_pods, f) == 0) {
+        n++;
+    }
+    f->alive = n;
+    f->alone = n == 0;
+    (void)pthread_mutex_unlock(&f->lock);
+    if (n == 0) {
+        (void)fill_pods(f);
+    }
+    while (is_alive(f)) {
+        vmbi_restore_relay(f->r);
+        (void)vmbi_limits_sleep(&none, TELL_NS, NULL, "volumes");
+    }
+    for (size_t i = 0; i < n; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    vmbi_restore_relay(f->r);
+}
+
+static bool is_to_come(vmbi_restore *r, const char *ns, const char *claim)
+{
+    vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
+    vmbi_json *pvc = NULL;
+    bool yes = vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "persistentvolumeclaims", ns, claim,
+                                &text, NULL) == VMB_OK &&
+               vmbi_json_parse(text.data != NULL ? text.data : "", text.len, claim, &pvc, NULL) ==
+                   VMB_OK &&
+               vmbi_json_get(vmbi_json_path(pvc, "metadata.annotations"), VMBI_CONTENT_NOTE) != NULL;
     vmbi_json_free(pvc);
-    vmbi_json_free(pv);
-    return rc;
+    vmbi_buf_free(&text);
+    return yes;
 }
 
-static const vmb_volume_provider *best_provider(vmbi_restore *r, const char *text, size_t len)
+/* Claims that are there and empty, since no pod of the restore mounts them. Those whose filling
+ * failed have their error already. */
+static void warn_of_empty(vmbi_restore *r, const filling *f)
 {
-    const vmb_volume_provider *best = NULL;
-    int32_t best_score = 0;
-    for (size_t i = 0; i < r->ctx->n_volumes; i++) {
-        const vmb_volume_provider *p = &r->ctx->volumes[i];
-        int32_t score = 100;
-        if (p->restore == NULL ||
-            (p->bid != NULL && p->bid(p->user, &r->job, text, len, &score, NULL) != VMB_OK)) {
-            continue;
-        }
-        if (score > best_score) {
-            best = p;
-            best_score = score;
-        }
-    }
-    return best;
-}
-
-/* May come from threads of the provider. */
-static void progress(void *user, int64_t done_bytes, int64_t total_bytes)
-{
-    vmbi_restore *r = user;
-    vmbi_events_emit(r->events, VMB_EVENT_VOLUME, VMB_LOG_INFO, "", "restoring", done_bytes,
-                     total_bytes);
-}
-
-/* The volume is there once the pod's node has mounted it: until then the provider finds no place.
- */
-static vmb_code restore_when_mounted(vmbi_restore *r, const vmb_volume_provider *p,
-                                     const char *volume, size_t len, const vmbi_json *record,
-                                     vmb_error **err)
-{
-    vmbi_limits limits = vmbi_limits_within(&r->job.limits, r->ctx->settings.resource_timeout_ns);
-    struct vmb_progress sink = {progress, r};
-    char *text = NULL;
-    size_t text_len = 0;
-    vmb_code rc = vmbi_json_to_text(record, &text, &text_len, err);
-    while (rc == VMB_OK) {
-        vmb_error *why = NULL;
-        rc = p->restore(p->user, &r->job, volume, len, text, text_len, &sink, &why);
-        rc = vmbi_check_provider(&why, rc, "restore a volume");
-        if (rc == VMB_E_NOT_FOUND &&
-            vmbi_limits_sleep(&limits, POLL_NS, NULL, "wait for a volume") == VMB_OK) {
-            vmb_error_free(why);
-            rc = VMB_OK;
-            continue;
-        }
-        vmbi_error_move(err, &why);
-        break;
-    }
-    vmb_free(text);
-    return rc;
-}
-
-static vmb_code note(vmbi_restore *r, const vmbi_json *pod, const vmbi_json *volume,
-                     const vmbi_json *record, vmb_error **err)
-{
-    const char *claim = vmbi_json_path_str(volume, "persistentVolumeClaim.claimName");
-    const char *ns = vmbi_json_path_str(pod, "metadata.namespace");
-    const char *type = vmbi_json_path_str(record, "spec.uploaderType");
-    vmbi_json *e = vmbi_json_object();
-    vmbi_json *info = vmbi_json_ensure_object(e, "pvrInfo");
-    bool ok = info != NULL && vmbi_json_set_str(e, "restoreMethod", "PodVolumeRestore") &&
-              vmbi_json_set_bool(e, "snapshotDataMoved", false);
-    if (ok && claim != NULL) {
-        ok = vmbi_json_set_str(e, "pvcName", claim) && vmbi_json_set_str(e, "pvcNamespace", ns);
-    }
-    ok = ok &&
-         vmbi_json_set_str(info, "snapshotHandle", vmbi_json_path_str(record, "status.snapshotID"));
-    ok = ok &&
-         vmbi_json_set_int(info, "size",
-                           vmbi_json_int(vmbi_json_path(record, "status.progress.totalBytes"), 0));
-    ok = ok && vmbi_json_set_str(info, "uploaderType", type != NULL && type[0] ? type : "restic");
-    ok = ok && vmbi_json_set_str(info, "volumeName", vmbi_json_get_str(volume, "name"));
-    ok = ok && vmbi_json_set_str(info, "podName", vmbi_json_path_str(pod, "metadata.name"));
-    ok = ok && vmbi_json_set_str(info, "podNamespace", ns);
-    ok = ok && vmbi_json_set_str(info, "Phase", "Completed");
-    if (!ok) {
-        vmbi_json_free(e);
-        return vmbi_fail_nomem(err);
-    }
-    vmbi_restore_note_volume(r, e);
-    return VMB_OK;
-}
-
-static vmb_code restore_one(vmbi_restore *r, const vmbi_json *pod, const vmbi_json *record,
-                            vmb_error **err)
-{
-    const char *name = vmbi_json_path_str(record, "spec.volume");
-    const vmbi_json *volume = volume_named(pod, name);
-    char *text = NULL;
-    size_t len = 0;
-    if (volume == NULL) {
-        return vmbi_fail(err, VMB_E_NOT_FOUND, "the pod has no such volume");
-    }
-    vmb_code rc = describe(r, pod, volume, &text, &len, err);
-    const vmb_volume_provider *p = rc == VMB_OK ? best_provider(r, text, len) : NULL;
-    if (rc == VMB_OK && p == NULL) {
-        rc = vmbi_fail(err, VMB_E_UNSUPPORTED,
-                       "no volume provider is registered that can restore it");
-    }
-    if (rc == VMB_OK) {
-        rc = restore_when_mounted(r, p, text, len, record, err);
-    }
-    vmb_free(text);
-    return rc == VMB_OK ? note(r, pod, volume, record, err) : rc;
-}
-
-static void restore_pod(vmbi_restore *r, const vmbi_json *entry)
-{
-    const char *ns = vmbi_json_get_str(entry, "namespace");
-    const char *name = vmbi_json_get_str(entry, "name");
     for (size_t i = 0; i < vmbi_json_len(r->pod_volumes) && !vmbi_restore_is_broken(r); i++) {
         const vmbi_json *record = vmbi_json_at(r->pod_volumes, i);
-        vmb_error *why = NULL;
-        if (!is_of_pod(record, vmbi_json_get_str(entry, "sourceNamespace"),
-                       vmbi_json_get_str(entry, "sourceName"))) {
-            continue;
+        const char *claim = claim_of(record);
+        const char *ns = vmbi_json_path_str(record, "spec.pod.namespace");
+        const char *pod = vmbi_json_path_str(record, "spec.pod.name");
+        bool tried = claim == NULL || ns == NULL || !has_content(record);
+        const char *target = tried ? "" : vmbi_restore_target(r->filter, ns);
+        for (size_t k = 0; k < f->n && !tried; k++) {
+            tried = vmbi_streq(f->pods[k].ns, target) && vmbi_streq(f->pods[k].name, pod);
         }
-        vmbi_json *pod = fetch(r, "pods", ns, name, &why);
-        vmb_code rc = pod != NULL ? restore_one(r, pod, record, &why) : vmb_error_code(why);
-        vmbi_json_free(pod);
-        if (rc != VMB_OK && !vmbi_restore_is_over(r, rc, &why)) {
-            const char *volume = vmbi_json_path_str(record, "spec.volume");
-            vmbi_restore_error(r, NULL, why, "pod volume restore failed: volume %s of pod %s/%s",
-                               volume != NULL ? volume : "", ns, name);
+        if (!tried && !vmbi_restore_has_tried(r, target, claim) && is_to_come(r, target, claim)) {
+            vmbi_restore_warn(r, target, NULL,
+                              "claim %s is empty: the pod %s, into which its content belongs, was "
+                              "not restored", claim, pod != NULL ? pod : "");
         }
-        vmb_error_free(why);
     }
 }
 
 void vmbi_restore_pod_volumes(vmbi_restore *r)
 {
-    for (size_t i = 0; i < vmbi_json_len(r->volume_pods); i++) {
-        restore_pod(r, vmbi_json_at(r->volume_pods, i));
-        vmbi_restore_relay(r);
+    size_t n = vmbi_json_len(r->volume_pods);
+    filling f = {.r = r};
+    vmb_error *why = NULL;
+    vmb_code rc = VMB_OK;
+    if (n > 0) {
+        f.pods = vmbi_alloc_array(n, sizeof(*f.pods));
+        f.state = vmbi_zalloc(n);
+        rc = f.pods != NULL && f.state != NULL ? VMB_OK : vmbi_fail_nomem(&why);
     }
+    for (size_t i = 0; i < n && rc == VMB_OK; i++) {
+        rc = make_pod(r, vmbi_json_at(r->volume_pods, i), &f.pods[i], &why);
+        f.n++;
+    }
+    (void)pthread_mutex_init(&f.lock, NULL);
+    if (rc != VMB_OK) {
+        vmbi_restore_break(r, rc, &why);
+    } else if (n > 0) {
+        run_threads(&f);
+    }
+    if (rc == VMB_OK && vmbi_restore_fills(r)) {
+        warn_of_empty(r, &f);
+    }
+    for (size_t i = 0; i < f.n; i++) {
+        vmbi_fill_pod_done(&f.pods[i]);
+    }
+    (void)pthread_mutex_destroy(&f.lock);
+    vmbi_free(f.pods);
+    vmbi_free(f.state);
+    vmb_error_free(why);
 }

@@ -70,6 +70,7 @@ typedef struct vmbi_restore {
     vmbi_map items;     /* "gv/Kind|ns|name" -> const vmbi_restored */
     vmbi_map refused;   /* "resource.group|ns": the server fails there; creates do not wait */
     vmbi_map provision; /* names of volumes that are not restored but provisioned anew */
+    vmbi_map tried;     /* see podvolumes.h */
     vmbi_json *volumes; /* array: entries of Velero's volumeinfo of restores */
     vmbi_strs order;    /* of resources; read only once objects are restored */
     int64_t total;      /* objects to restore, as far as known */
@@ -83,6 +84,8 @@ typedef struct vmbi_restore {
     const vmbi_map *again;     /* targets of this pass; NULL: all. Read only while workers work */
 
     vmbi_json *volume_pods; /* array of {namespace, name, source…}: pods whose volumes were saved */
+    vmbi_json *wait;        /* container that waits for volumes; NULL none; read only */
+    vmbi_limits volume_limits; /* for filling volumes; read only */
     vmbi_json *hook_pods;   /* array of {namespace, name, hooks, next}: pods with commands to run */
     int64_t hooks_attempted; /* these two: of the thread that runs hooks */
     int64_t hooks_failed;
@@ -237,6 +240,9 @@ vmb_code vmbi_restore_action_service(vmbi_restore *r, vmbi_ritem *item, vmb_erro
 /* ---- plugins.c: Velero's configured restore actions ------------------------------------------ */
 
 vmb_code vmbi_restore_read_plugins(vmbi_restore *r, vmb_error **err);
+/* The data of the one ConfigMap that configures an action; *out NULL when there is none. */
+vmb_code vmbi_restore_plugin_config(vmbi_restore *r, const char *plugin, vmbi_json **out,
+                                    vmb_error **err);
 vmb_code vmbi_restore_plugins(vmbi_restore *r, vmbi_ritem *item, vmb_error **err);
 
 /* ---- files.c --------------------------------------------------------------------------------- */

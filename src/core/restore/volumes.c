@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Volumes and claims: a volume whose data is elsewhere is provisioned anew, one without data in the
  * backup is brought back as it was when it is retained (Velero 1.18, pkg/restore/restore.go). */
-#include "core/restore/restore.h"
+#include "core/restore/podvolumes.h"
 
 #include <string.h>
 
@@ -111,10 +111,26 @@ bool vmbi_restore_volume(vmbi_restore *r, vmbi_ritem *item, bool *failed)
     return as_it_was(r, item);
 }
 
+/* A claim says that its content is to come until it is there: a restore that did not end can be
+ * run again, and knows which volumes are empty. */
+static bool note_content(vmbi_restore *r, vmbi_ritem *item)
+{
+    vmbi_json *meta = vmbi_json_get(item->obj, "metadata");
+    vmbi_json_del(vmbi_json_get(meta, "annotations"), VMBI_CONTENT_NOTE);
+    if (vmbi_restore_record_of_claim(r, item->ns, item->name) == NULL) {
+        return true;
+    }
+    vmbi_json *notes = vmbi_json_ensure_object(meta, "annotations");
+    return notes != NULL && vmbi_json_set_str(notes, VMBI_CONTENT_NOTE, "pending");
+}
+
 bool vmbi_restore_claim_volume(vmbi_restore *r, vmbi_ritem *item)
 {
     vmbi_json *spec = vmbi_json_get(item->obj, "spec");
     const char *volume = vmbi_json_get_str(spec, "volumeName");
+    if (!note_content(r, item)) {
+        return false;
+    }
     if (volume == NULL || volume[0] == '\0') {
         return true;
     }

@@ -78,16 +78,12 @@ static vmb_code restore_tree(restore_call *c, const char *id, const char *path, 
     vmbi_restore_options o = {
         .snapshot = id,
         .target = path,
+        .overwrite = VMBI_OVERWRITE_ALWAYS, /* as restic; nothing else uses the volume now */
         .progress = tree_progress,
         .warn = tree_warn,
         .user = c,
     };
     vmb_code code = vmbi_tree_restore(c->session.repo, &o, c->job, &stats, err);
-    if (code == VMB_OK && stats.files_skipped > 0) {
-        vmbi_job_logf(c->job, VMB_LOG_WARNING,
-                      "%llu entries were in the volume already and were left as they are",
-                      (unsigned long long)stats.files_skipped);
-    }
     if (code == VMB_OK && c->warnings > 0) {
         code = vmbi_fail(err, VMB_E_INVALID, "%llu files could not be restored",
                          (unsigned long long)c->warnings);
@@ -142,13 +138,13 @@ vmb_code vmbi_volrepo_restore(void *user, vmb_job *job, const char *volume, size
     if (code == VMB_OK) {
         code = vmbi_volrepo_read_saved(snapshot, snapshot_len, &saved, err);
     }
-    if (code == VMB_OK && saved.id[0] == '\0') {
+    if (code == VMB_OK && saved.id[0] == '\0' && v.waiter[0] == '\0') {
         goto out; /* it was empty */
     }
     if (code == VMB_OK) {
         code = vmbi_volrepo_path(p, &v, &path, err);
     }
-    if (code == VMB_OK) {
+    if (code == VMB_OK && saved.id[0] != '\0') {
         vmb_error *why = NULL;
         code = fill_place(p, &c, &saved, v.block, path.data, &why);
         if (code == VMB_E_NOT_FOUND) { /* that would mean: the pod's volume is not there yet */
@@ -157,6 +153,9 @@ vmb_code vmbi_volrepo_restore(void *user, vmb_job *job, const char *volume, size
         } else {
             vmbi_error_move(err, &why);
         }
+    }
+    if (code == VMB_OK && v.waiter[0] != '\0' && !v.block) {
+        code = vmbi_volrepo_mark(path.data, v.waiter, err);
     }
 out:
     vmbi_volrepo_close(&c.session);

@@ -32,6 +32,7 @@ vmb_code vmbi_volrepo_read(const char *text, size_t len, vmbi_volrepo_volume *ou
     v.node = text_of(v.doc, "pod.spec.nodeName");
     v.name = text_of(v.doc, "volume.name");
     v.claim_uid = text_of(v.doc, "pvc.metadata.uid");
+    v.waiter = text_of(v.doc, "waiter");
     v.block = strcmp(text_of(v.doc, "mode"), "Block") == 0;
     if (v.ns[0] == '\0' || v.pod[0] == '\0' || v.name[0] == '\0') {
         vmbi_volrepo_done(&v);

@@ -32,6 +32,7 @@ typedef struct vmbi_volrepo_volume {
     const char *node;
     const char *name;   /* of the volume in the pod */
     const char *claim_uid; /* "" none */
+    const char *waiter;    /* file that ends the pod's wait; "" none */
     bool block;
 } vmbi_volrepo_volume;
 
@@ -81,6 +82,12 @@ typedef struct vmbi_volrepo_saved {
 } vmbi_volrepo_saved;
 vmb_code vmbi_volrepo_read_saved(const char *text, size_t len, vmbi_volrepo_saved *out,
                                  vmb_error **err);
+
+/* ---- mark.c ------------------------------------------------------------------------------------- */
+
+/* Makes the file .velero/<name> in a folder, and takes away what the folder .velero had before. No
+ * link is followed. */
+vmb_code vmbi_volrepo_mark(const char *folder, const char *name, vmb_error **err);
 
 /* ---- save.c, restore.c, verify.c ---------------------------------------------------------------------------- */
 

@@ -216,6 +216,12 @@ static void pod_volumes_are_filled_when_mounted(void **state)
     assert_string_equal(f->hooks, "new/web/d=abc");
     /* what the backup could not save is told */
     assert_int_equal(vmbi_json_int(vmbi_json_path(report, "restore.status.warnings"), 0), 1);
+    vmbi_json *pod = created(f, "pods/new/web");
+    const vmbi_json *wait = vmbi_json_at(vmbi_json_path(pod, "spec.initContainers"), 0);
+    assert_string_equal(vmbi_json_get_str(wait, "name"), "restore-wait");
+    assert_string_equal(vmbi_json_str(vmbi_json_at(vmbi_json_get(wait, "args"), 0)),
+                        vmbi_json_path_str(report, "restore.metadata.uid"));
+    vmbi_json_free(pod);
     vmbi_json_free(report);
 }
 
