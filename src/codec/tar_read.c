@@ -122,11 +122,11 @@ static vmb_code fail_archive(source *s, struct archive *a, vmb_error **err)
         vmbi_error_move(err, &s->err);
         return s->code;
     }
-    if (archive_errno(a) == ENOMEM) {
+    const char *why = archive_error_string(a);
+    if (archive_errno(a) == ENOMEM || why == NULL) { /* some functions only fail for want of it */
         return vmbi_fail_nomem(err);
     }
-    const char *why = archive_error_string(a);
-    return vmbi_fail(err, VMB_E_PARSE, "damaged archive: %s", why == NULL ? "no reason" : why);
+    return vmbi_fail(err, VMB_E_PARSE, "damaged archive: %s", why);
 }
 
 static struct archive *open_archive(source *s, vmb_code *code, vmb_error **err)
@@ -137,10 +137,13 @@ static struct archive *open_archive(source *s, vmb_code *code, vmb_error **err)
         *code = vmbi_fail_nomem(err);
         return NULL;
     }
-    /* Names are UTF-8 in every archive we read, whatever the locale. */
+    /* Names are UTF-8 in every archive we read, whatever the locale. archive_read_open() goes on
+     * when the data could not be set for want of memory, and crashes: its parts are called here. */
     if (archive_read_support_format_tar(a) != ARCHIVE_OK ||
         archive_read_support_filter_none(a) != ARCHIVE_OK ||
-        archive_read_open(a, s, NULL, on_read, NULL) != ARCHIVE_OK) {
+        archive_read_set_callback_data(a, s) != ARCHIVE_OK ||
+        archive_read_set_read_callback(a, on_read) != ARCHIVE_OK ||
+        archive_read_open1(a) != ARCHIVE_OK) {
         *code = fail_archive(s, a, err);
         archive_read_free(a);
         return NULL;
@@ -206,11 +209,29 @@ static vmb_code read_content(source *s, struct archive *a, const char *path, vmb
     }
 }
 
+static bool is_ascii(const char *s)
+{
+    /* '?' stands for what a conversion lost */
+    while (*s != '\0' && (unsigned char)*s < 0x80 && *s != '?') {
+        s++;
+    }
+    return *s == '\0';
+}
+
+/* libarchive ends the process when it takes a failure for lack of memory, by errno: plain names,
+ * which are nearly all, are taken without a conversion that could fail, and errno is not a stale
+ * one. */
 static const char *entry_path(struct archive_entry *e)
 {
-    const char *path = archive_entry_pathname_utf8(e);
+    errno = 0;
+    const char *path = archive_entry_pathname(e);
 
-    return path != NULL ? path : archive_entry_pathname(e);
+    if (path == NULL || !is_ascii(path)) {
+        errno = 0;
+        const char *utf8 = archive_entry_pathname_utf8(e);
+        path = utf8 != NULL ? utf8 : path;
+    }
+    return path;
 }
 
 /* Who gets the entries: one of the two. */
@@ -227,8 +248,9 @@ static vmb_code take_entry(source *s, struct archive *a, struct archive_entry *e
     const char *path = entry_path(e);
     vmb_code code;
 
-    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink_utf8(e) != NULL ||
-        archive_entry_hardlink(e) != NULL) {
+    errno = 0; /* see entry_path() */
+    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) != NULL ||
+        archive_entry_hardlink_utf8(e) != NULL) {
         return VMB_OK;
     }
     if (path == NULL || !vmbi_utf8_valid(path, strlen(path))) {
@@ -261,15 +283,15 @@ static vmb_code drain(source *s, vmb_error **err)
     return VMB_OK;
 }
 
-static vmb_code walk(source *s, struct archive *a, vmbi_buf *content, const receiver *to,
-                     vmb_error **err)
+/* e is ours: that of the archive is missing when it could not be allocated, and nobody looks. */
+static vmb_code walk(source *s, struct archive *a, struct archive_entry *e, vmbi_buf *content,
+                     const receiver *to, vmb_error **err)
 {
     vmb_code code = VMB_OK;
     bool stop = false;
 
     while (code == VMB_OK && !stop) {
-        struct archive_entry *e;
-        int rc = archive_read_next_header(a, &e);
+        int rc = archive_read_next_header2(a, e);
 
         if (rc == ARCHIVE_EOF) {
             return drain(s, err);
@@ -287,6 +309,7 @@ static vmb_code read_archive(vmbi_read_fn read, void *read_user, size_t max_file
 {
     source *s = vmbi_zalloc(sizeof(*s));
     vmbi_buf content = VMBI_BUF_INIT(max_file);
+    struct archive_entry *e = NULL;
     struct archive *a = NULL;
     vmb_code code;
 
@@ -300,11 +323,17 @@ static vmb_code read_archive(vmbi_read_fn read, void *read_user, size_t max_file
         vmbi_error_move(err, &s->err);
         goto out;
     }
+    e = archive_entry_new();
+    if (e == NULL) {
+        code = vmbi_fail_nomem(err);
+        goto out;
+    }
     a = open_archive(s, &code, err);
     if (a != NULL) {
-        code = walk(s, a, &content, to, err);
+        code = walk(s, a, e, &content, to, err);
     }
 out:
+    archive_entry_free(e);
     if (a != NULL) {
         (void)archive_read_free(a);
     }
