@@ -91,9 +91,13 @@ vmb_code vmbi_volrepo_open(vmbi_volrepo *p, vmb_job *job, const char *ns, bool m
             .hostname = "velero",
             .compression = p->compression,
         };
-        (void)pthread_mutex_lock(&p->making);
+        if (make) {
+            (void)pthread_mutex_lock(&p->making);
+        }
         code = open_or_make(&o, make, job, &s.repo, err);
-        (void)pthread_mutex_unlock(&p->making);
+        if (make) {
+            (void)pthread_mutex_unlock(&p->making);
+        }
     }
     vmbi_volrepo_wipe(&password);
     if (code == VMB_OK) {

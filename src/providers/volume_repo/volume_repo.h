@@ -19,7 +19,7 @@ typedef struct vmbi_volrepo {
     vmbi_repo_compression compression;
     int64_t lock_wait_ns;
     size_t threads;        /* of one volume; 0: the repository's choice */
-    pthread_mutex_t making; /* held while a repository is opened or made: two volumes of a namespace
+    pthread_mutex_t making; /* held while a repository may be made: two volumes of a namespace
                                must not both make it */
 } vmbi_volrepo;
 
