@@ -50,6 +50,7 @@ static vmb_code secret_value(vmb_cluster *cluster, vmb_job *job, const char *ns,
     if (text.data != NULL) {
         explicit_bzero(text.data, text.len);
     }
+    vmbi_json_wipe(vmbi_json_get(vmbi_json_get(tree, "data"), key));
     vmbi_free(bytes);
     vmbi_json_free(tree);
     vmbi_buf_free(&text);
@@ -185,6 +186,7 @@ vmb_code vmbi_location_add(vmb_ctx *ctx, vmbi_json *tree, const char *source, vm
     }
     vmbi_free(credentials);
     vmbi_free(ca_cert);
+    vmbi_json_wipe(vmbi_json_get(settings, "credentials"));
     vmbi_json_free(settings);
     vmbi_location_free(&l);
     return rc;
