@@ -298,20 +298,20 @@ static void plugin_hanging_is_ended_at_the_deadline(void **state)
     int64_t before = vmbi_mono_ns();
     (void)state;
     assert_int_equal(vmbi_kube_plugin_run(&c, &soon, &got, NULL), VMB_E_TIMEOUT);
-    assert_true(vmbi_mono_ns() - before < 2 * VMBI_SECOND);
+    assert_true(vmbi_mono_ns() - before < 30 * VMBI_SECOND);
     vmbi_kube_config_free(&c);
 }
 
 static void plugin_child_left_behind_is_not_waited_for(void **state)
 {
     vmbi_kube_config c = plugin_config(
-        "#!/bin/sh\nsleep 3 &\necho '{\"apiVersion\":\"" API "\",\"kind\":\"ExecCredential\","
+        "#!/bin/sh\nsleep 40 &\necho '{\"apiVersion\":\"" API "\",\"kind\":\"ExecCredential\","
         "\"status\":{\"token\":\"t\"}}'\n");
     vmbi_kube_credential got = {0};
     int64_t before = vmbi_mono_ns();
     (void)state;
     assert_int_equal(vmbi_kube_plugin_run(&c, NULL, &got, NULL), VMB_OK);
-    assert_true(vmbi_mono_ns() - before < 2 * VMBI_SECOND);
+    assert_true(vmbi_mono_ns() - before < 30 * VMBI_SECOND);
     assert_string_equal(got.token, "t");
     vmbi_kube_credential_free(&got);
     vmbi_kube_config_free(&c);

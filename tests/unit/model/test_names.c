@@ -172,13 +172,22 @@ static void glob_cases_match_as_velero_globs(void **state)
     }
 }
 
+/* Processor time: what is bounded is work, and others may keep the processors busy. */
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+    return (int64_t)t.tv_sec * VMBI_SECOND + t.tv_nsec;
+}
+
 /* A backtracking matcher needs longer than the universe for this one. */
 static void glob_hostile_pattern_matches_in_bounded_time(void **state)
 {
     char pattern[VMBI_GLOB_MAX_BYTES + 1] = "";
     char text[2001];
     vmbi_glob *g = NULL;
-    int64_t start = vmbi_mono_ns();
+    int64_t start = cpu_ns();
 
     (void)state;
     for (size_t i = 0; i + 2 < sizeof(pattern); i += 2) {
@@ -190,7 +199,7 @@ static void glob_hostile_pattern_matches_in_bounded_time(void **state)
     text[2000] = '\0';
     assert_int_equal(vmbi_glob_new(pattern, &g, NULL), VMB_OK);
     assert_false(vmbi_glob_matches(g, text));
-    assert_true(vmbi_mono_ns() - start < 5 * VMBI_SECOND);
+    assert_true(cpu_ns() - start < 5 * VMBI_SECOND);
     vmbi_glob_free(g);
 }
 
@@ -378,13 +387,13 @@ static void nsfilter_of_many_namespaces_is_fast(void **state)
         (void)snprintf(name, sizeof(name), "namespace-%d", i);
         assert_int_equal(vmbi_strs_add(&names, name, NULL), VMB_OK);
     }
-    start = vmbi_mono_ns();
+    start = cpu_ns();
     assert_int_equal(vmbi_nsfilter_init(&f, &names, NULL, &names, NULL), VMB_OK);
     for (size_t i = 0; i < names.n; i++) {
         assert_true(vmbi_nsfilter_wants(&f, names.v[i]));
     }
     assert_true(f.everything);
-    assert_true(vmbi_mono_ns() - start < 3 * VMBI_SECOND);
+    assert_true(cpu_ns() - start < 3 * VMBI_SECOND);
     vmbi_nsfilter_free(&f);
     vmbi_strs_free(&names);
 }

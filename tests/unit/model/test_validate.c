@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -397,6 +398,15 @@ static void backup_of_json_is_validated_with_places(void **state)
     vmbi_problems_free(&p);
 }
 
+/* Processor time: what is bounded is work, and others may keep the processors busy. */
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+    return (int64_t)t.tv_sec * VMBI_SECOND + t.tv_nsec;
+}
+
 /* 40,000 entries in each of two lists: time grows with their number, not with its square. */
 static void validation_of_long_lists_is_fast(void **state)
 {
@@ -413,9 +423,9 @@ static void validation_of_long_lists_is_fast(void **state)
     for (int i = 39999; i < 80000; i++) {
         vmbi_buf_addf(&b, "  - ns-%d\n", i);
     }
-    start = vmbi_mono_ns();
+    start = cpu_ns();
     validate(b.data, &p);
-    assert_true(vmbi_mono_ns() - start < 20 * VMBI_SECOND);
+    assert_true(cpu_ns() - start < 20 * VMBI_SECOND);
     assert_int_equal(p.n, 1);
     assert_string_equal(p.v[0].field, "spec.excludedNamespaces[0]");
     vmbi_problems_free(&p);

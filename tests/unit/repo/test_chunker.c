@@ -160,15 +160,17 @@ static void expect_plain(const uint8_t *data, size_t len)
     static const size_t steps[] = {64 * MIB, 70001, 999983};
     vmbi_rabin *t = NULL;
     assert_int_equal(vmbi_rabin_new(UINT64_C(0x3da3358b4dc173), &t, NULL), VMB_OK);
+    size_t want[64];
+    size_t n_want = 0;
+    for (size_t start = 0; start < len; start += want[n_want++]) { /* slow: once for all steps */
+        assert_true(n_want < 64);
+        want[n_want] = plain_cut(t, data + start, len - start);
+    }
     for (size_t s = 0; s < 3; s++) {
         size_t got[64];
         size_t n = chunk_all(t, data, len, steps[s], got, 64);
-        size_t start = 0;
-        for (size_t i = 0; i < n; i++) {
-            assert_int_equal(got[i], plain_cut(t, data + start, len - start));
-            start += got[i];
-        }
-        assert_int_equal(start, len);
+        assert_int_equal(n, n_want);
+        assert_memory_equal(got, want, n * sizeof(*got));
     }
     vmbi_rabin_free(t);
 }
