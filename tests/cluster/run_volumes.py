@@ -476,7 +476,7 @@ class Volumes(run_engine.Backups):
         print("     ended with %d in %.1f s" % (code, took))
         if code == 0:
             return  # it was faster than the signal
-        assert took < 10, took
+        assert took < 45, took
         assert not self.keys("stopped"), self.keys("stopped")
         after = len(json.loads(self.restic("shop", "snapshots", "--json")))
         assert after == before, (before, after)

@@ -43,6 +43,7 @@ Skip = buildlib.Skip
 
 MERGE = "application/merge-patch+json"
 STOP_GRACE = 15.0
+PATIENCE = 60.0
 
 
 class RigError(Exception):
@@ -346,8 +347,10 @@ class Rig:
     def wait(self, fn, seconds, what, procs=()):
         """Calls fn until it returns something true, and returns that.
 
-        An exception of fn counts as "not yet", and stands in the error at the deadline.
+        An exception of fn counts as "not yet", and stands in the error at the deadline. How long a
+        thing takes on a busy machine nobody knows: less than PATIENCE is never waited.
         """
+        seconds = max(seconds, PATIENCE)
         deadline, pause, last = time.monotonic() + seconds, 0.02, None
         while True:
             dead = [p for p in procs if not p.alive()]

@@ -298,14 +298,14 @@ def saved_content_deletes_the_data(w):
 @test
 def late_handle_delays_the_cut(w):
     vol = w.volume(data=blob("one"))
-    w.csi.fault("handle-after", seconds=3, volume=vol, count=1)
+    w.csi.fault("handle-after", seconds=6, volume=vol, count=1)
     with Probe(w) as p:
         start = p.must("begin", NS, vol.pvc)
         time.sleep(1)
         w.csi.write(vol, blob("two"))  # before the cut: the guest is not frozen here
         cut = p.to(CUT)
         waited = (cut["unixNs"] - start["unixNs"]) / 1e9
-        assert waited >= 2.9, waited
+        assert waited >= 5.9, waited
         p.to(READY)
         handle = p.must("describe")["doc"]["volumeInfo"]["csiSnapshotInfo"]["snapshotHandle"]
         assert head(w.csi.snapshot_path(handle)) == blob("two")

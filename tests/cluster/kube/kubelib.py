@@ -31,6 +31,9 @@ class Answer(dict):
     __getattr__ = dict.__getitem__
 
 
+SLACK_MS = 10000  # what a busy machine may take longer; a call that hangs takes longer than that
+
+
 class Probe:
     def __init__(self, kubeconfig, env=None):
         self.path = find_probe()

@@ -71,7 +71,7 @@ class Server:
 
     def __exit__(self, *args):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
         self.process.stderr.close()
 
     def peak_rss(self):
@@ -186,10 +186,10 @@ class Suite:
             if shutil.which(program) and subprocess.run(words, capture_output=True).returncode == 0:
                 break
         try:
-            fuse.wait(10)
+            fuse.wait(60)
         except subprocess.TimeoutExpired:
             fuse.kill()
-            fuse.wait(10)
+            fuse.wait(60)
         fuse.stderr.close()
 
     def several_clients_read_at_a_time(self):

@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import socket
 import tempfile
 import time
 
 from . import Part, register
 
 # The server's second metrics port is fixed (8080): one Velero at a time on a machine.
+PORT = 8080
 LOCK = os.path.join(tempfile.gettempdir(), "vmbackup-rig-velero.lock")
 
 DEPLOYMENT = {
@@ -31,11 +33,21 @@ class Velero(Part):
         end = time.monotonic() + 600
         while True:
             try:
-                return fcntl.flock(self.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             except OSError:
                 if time.monotonic() > end:
                     raise
                 time.sleep(1)
+        # of a suite that was killed the lock is gone before its server
+        self.rig.wait(self.port_is_free, 120, "free port %d, which another program holds" % PORT)
+
+    @staticmethod
+    def port_is_free():
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("", PORT))
+        return True
 
     def close(self):
         self.turn.close()
