@@ -6,12 +6,10 @@ Each suite runs within a time limit, its output goes to a log, and it gets one l
 The last line is `N passed, N failed, N skipped`: the sum over the suites' own tests.
 """
 import argparse
-import concurrent.futures
-import contextlib
-import itertools
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -30,11 +28,26 @@ SANITIZER_ENV = {
 }
 
 
+GCC = "build: gcc"
+SERVERS = "rig: build the servers"
+# The lanes: the suites of one run one after the other, those of two lanes beside each other. What
+# lane a suite is of says what it must not run beside.
+CPU = "cpu"  # uses all processors by itself, and gives way to the others
+VELERO = "velero"  # starts Velero's server, which has a fixed port
+ANY = "any"
+WORKERS = ((CPU, ANY), (VELERO, ANY), (ANY,), (ANY,))  # each takes of its first lane while it can
+# Those that take longest come first: what is left at the end is short. Names, or their beginnings.
+LONGEST = ("interop/run_catalog", "interop/run_velero_restore", "conformance/run_stores",
+           "interop/restic/run_format", "cluster/operator/run_operator", "interop/restic/run_command",
+           "interop/restic/run_ops", "cluster/csi", "faults/run_kill_repo", "faults/kube",
+           "faults/repo")
+
+
 class Suite:
     """One line of the check: a list of commands, run in order until one fails."""
 
     def __init__(self, name, commands, limit_s, counter="exit", env=None, build=None,
-                 needs=(), after=None, waits=False, velero=False):
+                 needs=(), after=(GCC,), lane=ANY):
         self.name = name
         self.commands = commands
         self.limit_s = limit_s
@@ -42,9 +55,28 @@ class Suite:
         self.env = env or {}
         self.build = build  # for counter meson: the build folder
         self.needs = needs  # programs without which the suite is skipped
-        self.after = after  # the suite without whose success this one cannot run
-        self.waits = waits  # mostly waits for servers: runs beside two others of the kind
-        self.velero = velero  # starts a Velero server
+        self.after = after  # the suites without whose success this one cannot run
+        self.lane = lane
+
+
+class Waiter:
+    """Waits for a process with a limit of time, and learns what CPU time it and those took that it
+    has waited for."""
+
+    def __init__(self, process):
+        self.process = process
+        self.cpu_s = 0
+        self.thread = threading.Thread(target=self.wait, daemon=True)
+        self.thread.start()
+
+    def wait(self):
+        _, status, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_s = usage.ru_utime + usage.ru_stime
+
+    def ended(self, seconds):
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
 
 
 class Checker:
@@ -55,7 +87,10 @@ class Checker:
         self.totals = [0, 0, 0]
         self.failed_suites = []
         self.lock = threading.Lock()  # of what is printed and summed up
-        self.velero = threading.Lock()  # its server has one fixed port
+        self.changed = threading.Condition()  # pending and unfinished
+        self.pending = []  # suites that wait for a worker
+        self.unfinished = set()  # names of suites that wait or run
+        self.cpu_s = 0
         self.running = set()  # processes that were started and have not ended
         self.stopping = False
         os.makedirs(self.logs, exist_ok=True)
@@ -65,26 +100,70 @@ class Checker:
 
     # ---- running ------------------------------------------------------------------------
 
+    def run_all(self, plan):
+        """Runs the suites of a plan, several at a time; False after Ctrl-C."""
+        self.pending = [suite for suite in plan if not self.args.only or
+                        any(word in suite.name for word in self.args.only)]
+        self.unfinished = {suite.name for suite in self.pending}
+        workers = [threading.Thread(target=self.work, args=(lanes,)) for lanes in WORKERS]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        except KeyboardInterrupt:
+            self.stop()
+            for worker in workers:
+                worker.join()
+            return False
+        return True
+
+    def work(self, lanes):
+        while True:
+            with self.changed:
+                while (suite := self.take(lanes)) is None:
+                    if self.stopping or not any(s.lane in lanes for s in self.pending):
+                        return
+                    self.changed.wait()
+            try:
+                self.run(suite)
+            except Exception as why:  # of this script itself
+                with self.lock:
+                    self.line(suite, (0, 1, 0), 0, 0, "%s: %s" % (type(why).__name__, why))
+            with self.changed:
+                self.unfinished.discard(suite.name)
+                self.changed.notify_all()
+
+    def take(self, lanes):
+        """The next suite of the lanes that can run now, or None; with self.changed."""
+        if self.stopping:
+            return None
+        for lane in lanes:
+            for suite in self.pending:
+                if suite.lane == lane and self.unfinished.isdisjoint(suite.after):
+                    self.pending.remove(suite)
+                    return suite
+        return None
+
     def run(self, suite):
-        if self.stopping or self.args.only and not any(word in suite.name for word in self.args.only):
-            return
         missing = [program for program in suite.needs if not shutil.which(program)]
         if missing:
             word = "Go" if missing == ["go"] else ", ".join(missing)
-            self.line(suite, (0, 0, 1), 0, f"skipped: needs {word}")
+            with self.lock:
+                self.line(suite, (0, 0, 1), 0, 0, f"skipped: needs {word}")
             return
         log = os.path.join(self.logs, re.sub(r"[^\w.-]+", "-", suite.name) + ".log")
-        after = suite.after or "build: gcc"  # without that one nothing can run
-        if after in self.failed_suites:
-            self.line(suite, (0, 0, 1), 0, f"skipped: \"{after}\" failed")
+        broken = [name for name in suite.after if name in self.failed_suites]
+        if broken:
+            with self.lock:
+                self.line(suite, (0, 0, 1), 0, 0, f"skipped: \"{broken[0]}\" failed")
             return
         if suite.build:  # an old log must not be counted
             path = os.path.join(suite.build, "meson-logs", "testlog.json")
             if os.path.exists(path):
                 os.remove(path)
-        with self.velero if suite.velero else contextlib.nullcontext():
-            started = time.monotonic()
-            status, last = self.run_commands(suite, log)
+        started = time.monotonic()
+        status, last, cpu_s = self.run_commands(suite, log)
         if self.stopping:
             return
         counts = self.count(suite, log, status)
@@ -96,27 +175,32 @@ class Checker:
         elif not counts[0] and not counts[1]:
             note = self.why_skipped(log)
         with self.lock:
-            self.line(suite, counts, time.monotonic() - started, note)
+            self.line(suite, counts, time.monotonic() - started, cpu_s, note)
             if counts[1]:
                 self.show_failure(suite, log)
 
     def run_commands(self, suite, log):
-        """(exit status or "timeout", words of the last command)."""
+        """(exit status or "timeout", name of the last command, CPU seconds)."""
         env = dict(os.environ, LC_ALL="C.UTF-8", **suite.env)
         env["VMB_CHECK_LONG"] = "1" if self.args.long else ""
         deadline = time.monotonic() + suite.limit_s * (10 if self.args.long else 1)
+        cpu_s = 0
         with open(log, "w", encoding="utf-8", errors="replace") as out:
             for command in suite.commands:
                 out.write("$ " + " ".join(command) + "\n")
                 out.flush()
-                status = self.run_one(command, env, out, deadline)
+                nice = ["nice"] if suite.lane == CPU and not self.args.quick else []
+                status, more_s = self.run_one(nice + command, env, out, deadline)
+                cpu_s += more_s
                 if status != 0:
-                    return status, os.path.basename(command[0])
-        return 0, ""
+                    return status, os.path.basename(command[0]), cpu_s
+        return 0, "", cpu_s
 
     def stop(self):
         """Ends what is running, and lets nothing more start."""
-        self.stopping = True
+        with self.changed:
+            self.stopping = True
+            self.changed.notify_all()
         for process in list(self.running):
             try:
                 os.killpg(process.pid, signal.SIGTERM)
@@ -124,24 +208,24 @@ class Checker:
                 pass  # it has ended by itself
 
     def run_one(self, command, env, out, deadline):
-        """A command in a process group of its own, which ends with it."""
+        """(exit status or "timeout", CPU seconds) of a command in a process group of its own, which
+        ends with it."""
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                                    stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         self.running.add(process)
+        waiter = Waiter(process)
         try:
-            return process.wait(max(1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            # a chance to stop servers, then the end
-            for number, seconds in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
-                try:
-                    os.killpg(process.pid, number)
-                    process.wait(seconds)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
-                except ProcessLookupError:
-                    break
-            return "timeout"
+            if not waiter.ended(max(1, deadline - time.monotonic())):
+                # a chance to stop servers, then the end
+                for number, seconds in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
+                    try:
+                        os.killpg(process.pid, number)
+                    except ProcessLookupError:
+                        break
+                    if waiter.ended(seconds):
+                        break
+                return "timeout", waiter.cpu_s
+            return process.returncode, waiter.cpu_s
         finally:
             self.running.discard(process)
 
@@ -197,12 +281,13 @@ class Checker:
 
     # ---- printing -----------------------------------------------------------------------
 
-    def line(self, suite, counts, seconds, note):
+    def line(self, suite, counts, seconds, cpu_s, note):
+        self.cpu_s += cpu_s
         for i in range(3):
             self.totals[i] += counts[i]
         text = f"{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped"
-        print(f"{suite.name:<34} {text:<40} {seconds:6.1f} s{'  ' + note if note else ''}",
-              flush=True)
+        print(f"{suite.name:<34} {text:<36} {seconds:6.1f} s {cpu_s:6.1f} CPU s"
+              f"{'  ' + note if note else ''}", flush=True)
         if counts[1]:
             self.failed_suites.append(suite.name)
 
@@ -273,32 +358,31 @@ def starts_velero(script):
     with open(os.path.join(ROOT, script), encoding="utf-8") as f:
         text = f.read()
     parts = re.search(r"\b(?:PARTS|parts) ?= ?[\[(][^\])]*\"velero\"", text)
-    return parts is not None or "run_velero" in script
+    return parts is not None or "run_velero" in script or "@test(\"velero\"" in text
 
 
 def quick_plan(checker):
     gcc = checker.folder("gcc")
-    yield Suite("build: gcc", setup(gcc, "-Dwerror=true", "--buildtype=debug",
-                                    env={"CC": "gcc"}), 600)
-    yield Suite("unit and source checks", [test(gcc)], 240, "meson", build=gcc)
+    yield Suite(GCC, setup(gcc, "-Dwerror=true", "--buildtype=debug", env={"CC": "gcc"}), 600,
+                after=(), lane=CPU)
+    yield Suite("unit and source checks", [test(gcc, "--timeout-multiplier", "4")], 480, "meson", build=gcc, lane=CPU)
 
 
-def sanitizer_plan(checker):
-    asan = checker.folder("asan")
-    yield Suite("build: ASan and UBSan",
-                setup(asan, "-Db_sanitize=address,undefined", "--buildtype=debug",
-                      "-Dexamples=disabled", "-Dhardening=false", env={"CC": "gcc"}), 600,
-                needs=("gcc",))
-    yield Suite("unit under ASan and UBSan",
-                [test(asan, "--suite", "unit", "--timeout-multiplier", "4")], 420, "meson",
-                env=SANITIZER_ENV, build=asan, after="build: ASan and UBSan")
-    tsan = checker.folder("tsan")
-    yield Suite("build: TSan",
-                setup(tsan, "-Db_sanitize=thread", "--buildtype=debug", "-Dexamples=disabled",
-                      "-Dhardening=false", env={"CC": "gcc"}), 600)
-    yield Suite("unit under TSan",
-                [test(tsan, "--suite", "unit", "--timeout-multiplier", "6")], 420, "meson",
-                env=SANITIZER_ENV, build=tsan, after="build: TSan")
+def compiler(name):
+    """The environment for a build that nobody installs: its many programs are linked by gold where
+    there is one, in a third of the time."""
+    return {"CC": name, "CC_LD": "gold"} if shutil.which("ld.gold") else {"CC": name}
+
+
+def sanitizer_plan(checker, short, name, what, *options):
+    build = checker.folder(short)
+    yield Suite("build: " + name,
+                setup(build, "-Db_sanitize=" + what, "--buildtype=debug", "-Dexamples=disabled",
+                      "-Dhardening=false", *options, env=compiler("gcc")), 900,
+                needs=("gcc",), lane=CPU)
+    yield Suite("unit under " + name,
+                [test(build, "--suite", "unit", "--timeout-multiplier", "8")], 900, "meson",
+                env=SANITIZER_ENV, build=build, after=("build: " + name,), lane=CPU)
 
 
 def clang_plan(checker):
@@ -306,10 +390,10 @@ def clang_plan(checker):
     fuzz = os.path.exists(os.path.join(ROOT, "tests", "fuzz", "meson.build"))
     yield Suite("build: clang", setup(clang, "-Dwerror=true", "--buildtype=debug",
                                       "-Db_lundef=false", "-Dfuzz=enabled" if fuzz else
-                                      "-Dfuzz=disabled", env={"CC": "clang"}), 600,
-                needs=("clang",))
+                                      "-Dfuzz=disabled", env=compiler("clang")), 900,
+                needs=("clang",), lane=CPU)
     yield Suite("fuzz smoke", [test(clang, "--suite", "fuzz")], 300, "meson-any", build=clang,
-                needs=("clang",), after="build: clang")
+                needs=("clang",), after=("build: clang",), lane=CPU)
 
 
 def rig_plan(checker):
@@ -317,29 +401,34 @@ def rig_plan(checker):
     env = {"VMB_BUILD": gcc, "VMBACKUP": os.path.join(gcc, "examples", "vmbackup", "vmbackup"),
            "LD_LIBRARY_PATH": os.path.join(gcc, "src")}
     if os.path.exists(os.path.join(ROOT, "tests", "rig", "build")):
-        yield Suite("rig: build the servers", [["python3", "tests/rig/build"]], 3600,
-                    needs=("go",))
-    for script in scripts("rig", r"(?:selftest|test|run)"):
-        yield Suite("rig: " + script[len("tests/"):], [["python3", script]], 600, "line", env,
-                    needs=("go",), waits=True, velero="csi-driver" not in script)
+        yield Suite(SERVERS, [["python3", "tests/rig/build"]], 3600, needs=("go",), after=())
+    found = [("rig: " + script[len("tests/"):], script)
+             for script in scripts("rig", r"(?:selftest|test|run)")]
     for folder in ("conformance", "cluster", "faults", "interop"):
-        for script in scripts(folder, "run"):
-            yield Suite(script[len("tests/"):], [["python3", script]], 600, "line", env,
-                        needs=needs_of(script), waits=True,
-                        velero=starts_velero(script))
+        found += [(script[len("tests/"):], script) for script in scripts(folder, "run")]
+
+    def rank(entry):
+        ranks = [i for i, word in enumerate(LONGEST) if entry[0].startswith(word)]
+        return ranks[0] if ranks else len(LONGEST)
+    for name, script in sorted(found, key=rank):
+        needs = needs_of(script) or (("go",) if name.startswith("rig: ") else ())
+        yield Suite(name, [["python3", script]], 900, "line", env, needs=needs,
+                    after=(GCC, SERVERS) if needs else (GCC,),
+                    lane=VELERO if starts_velero(script) else ANY)
 
 
 def full_plan(checker):
     gcc = checker.folder("gcc")
     yield from quick_plan(checker)
+    yield from sanitizer_plan(checker, "tsan", "TSan", "thread", "-Doptimization=1")
+    yield from sanitizer_plan(checker, "asan", "ASan and UBSan", "address,undefined")
     yield from clang_plan(checker)
-    yield from sanitizer_plan(checker)
-    yield Suite("abidiff", [["python3", "tests/abi/abidiff.py", gcc]], 120, "line")
-    yield Suite("install and link by pkg-config", [["python3", "tests/abi/install.py", gcc]], 180,
-                "line")
-    yield Suite("command line", [["python3", "tests/bindings/cli.py", gcc]], 120, "line")
-    yield Suite("bindings", [["python3", "tests/bindings/bindings.py", gcc]], 300, "line")
     yield from rig_plan(checker)
+    yield Suite("command line", [["python3", "tests/bindings/cli.py", gcc]], 300, "line")
+    yield Suite("bindings", [["python3", "tests/bindings/bindings.py", gcc]], 600, "line")
+    yield Suite("install and link by pkg-config", [["python3", "tests/abi/install.py", gcc]], 360,
+                "line")
+    yield Suite("abidiff", [["python3", "tests/abi/abidiff.py", gcc]], 240, "line")
 
 
 def main():
@@ -362,15 +451,13 @@ def main():
         shutil.rmtree(tables, ignore_errors=True)
         os.makedirs(tables)
         os.environ["VMB_INTEROP_TABLE"] = tables
-    plan = quick_plan(checker) if args.quick else full_plan(checker)
-    for waits, suites in itertools.groupby(plan, key=lambda suite: suite.waits):
-        with concurrent.futures.ThreadPoolExecutor(3 if waits else 1) as pool:
-            try:
-                list(pool.map(checker.run, suites))
-            except KeyboardInterrupt:
-                checker.stop()
-                print("interrupted")
-                return 130
+    started = time.monotonic()
+    if not checker.run_all(quick_plan(checker) if args.quick else full_plan(checker)):
+        print("interrupted")
+        return 130
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    print("%.0f s, %.0f CPU s" % (time.monotonic() - started,
+                                  checker.cpu_s + own.ru_utime + own.ru_stime))
     if checker.failed_suites:
         print("failed: " + ", ".join(checker.failed_suites))
     if args.tables and not checker.totals[1]:
