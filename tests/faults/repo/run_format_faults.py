@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "interop", "restic"))
 
 import run_format  # noqa: E402
-from run_format import PASSWORD, Skip, files_of, hold, let_go, want  # noqa: E402
+from run_format import PASSWORD, RESTIC, Skip, files_of, hold, let_go, want  # noqa: E402
 
 
 # ---- sealing, so that wrong files have right tags --------------------------------------------------
