@@ -118,7 +118,7 @@ class Trouble(Operator):
         self.rig.wait(lambda: self.phase("restores", "busy-back") == "InProgress", 30,
                       "running restore")
         self.request_deletion("busy", "busy-request")
-        self.gone("backups", "busy", seconds=120)
+        self.gone("backups", "busy", seconds=300)
         self.gone("restores", "busy-back")
         assert "Completed" in self.reasons("busy-back"), self.reasons("busy-back")
         if "Waiting" not in self.reasons("busy-request"):
