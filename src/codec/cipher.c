@@ -6,7 +6,9 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/params.h>
 
 #include "base/alloc.h"
@@ -25,9 +27,18 @@ struct vmbi_poly1305 {
 };
 
 /* OpenSSL's own messages say nothing that a user could act on: these calls fail for lack of memory
- * or of an algorithm (a FIPS provider). */
+ * or of an algorithm (a FIPS provider). Its list of errors, which the program's calls share, is left
+ * empty; it is empty before when there was no memory for it either. */
 static vmb_code failed(vmb_error **err, const char *what)
 {
+    bool nomem = ERR_peek_error() == 0;
+
+    for (unsigned long e = ERR_get_error(); e != 0; e = ERR_get_error()) {
+        nomem = nomem || ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE;
+    }
+    if (nomem) {
+        return vmbi_fail_nomem(err);
+    }
     return vmbi_fail(err, VMB_E_UNSUPPORTED, "%s: the cryptographic library failed", what);
 }
 
@@ -204,7 +215,12 @@ vmb_code vmbi_scrypt(const void *password, size_t password_len, const uint8_t *s
     if (EVP_PBE_scrypt(password, password_len, salt, salt_len, n, r, p, max_bytes + (1 << 20), out,
                        out_len) != 1) {
         OPENSSL_cleanse(out, out_len);
-        return failed(err, "scrypt");
+        /* the parameters are right: with the algorithm there, only memory can be missing */
+        EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_SCRYPT, NULL);
+        bool there = kdf != NULL;
+        EVP_KDF_free(kdf);
+        code = failed(there ? NULL : err, "scrypt");
+        return there ? vmbi_fail_nomem(err) : code;
     }
     return VMB_OK;
 }
