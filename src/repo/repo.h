@@ -74,7 +74,9 @@ vmb_code vmbi_repo_init(const vmbi_repo_options *o, vmbi_repo **out, vmb_error *
 /* VMB_E_NOT_FOUND: no repository there; VMB_E_DENIED: no key opens with this password;
  * VMB_E_UNSUPPORTED: a version or layout that we do not know. */
 vmb_code vmbi_repo_open(const vmbi_repo_options *o, vmbi_repo **out, vmb_error **err);
-/* Gives the lock back and frees. What was saved and not flushed is lost. NULL allowed. Alone. */
+/* Gives the lock back and frees. What was saved and not flushed is lost, but for packs that have been
+ * uploaded: an index file names them when the lock is given back, if that can be written within half
+ * a minute. NULL allowed. Alone. */
 void vmbi_repo_close(vmbi_repo *r);
 
 /* What is fixed in the repository. id is borrowed hex. */

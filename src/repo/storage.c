@@ -186,7 +186,8 @@ vmb_code vmbi_storage_read(vmbi_storage *s, const char *path, uint64_t offset, v
     return code;
 }
 
-vmb_code vmbi_storage_exists(vmbi_storage *s, const char *path, bool *yes, vmb_error **err)
+vmb_code vmbi_storage_exists(vmbi_storage *s, vmb_job *job, const char *path, bool *yes,
+                             vmb_error **err)
 {
     char key[MAX_KEY + 1];
     int64_t size = 0, mtime = 0;
@@ -197,7 +198,7 @@ vmb_code vmbi_storage_exists(vmbi_storage *s, const char *path, bool *yes, vmb_e
         return code;
     }
     enter(s);
-    code = s->store->stat(s->store->user, s->job, key, &size, &mtime, &why);
+    code = s->store->stat(s->store->user, job != NULL ? job : s->job, key, &size, &mtime, &why);
     leave(s);
     if (code == VMB_E_NOT_FOUND) {
         vmb_error_free(why);

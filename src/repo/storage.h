@@ -29,7 +29,8 @@ vmb_code vmbi_storage_get(vmbi_storage *s, const char *path, vmbi_buf *out, vmb_
 /* Exactly len bytes from offset; fewer: VMB_E_INVALID. */
 vmb_code vmbi_storage_read(vmbi_storage *s, const char *path, uint64_t offset, void *out,
                            size_t len, vmb_error **err);
-vmb_code vmbi_storage_exists(vmbi_storage *s, const char *path, bool *yes, vmb_error **err);
+vmb_code vmbi_storage_exists(vmbi_storage *s, vmb_job *job, const char *path, bool *yes,
+                             vmb_error **err);
 vmb_code vmbi_storage_remove(vmbi_storage *s, vmb_job *job, const char *path, vmb_error **err);
 
 /* Files below the folder `path` ("keys/"), at any depth: name is the part behind the last '/'. */

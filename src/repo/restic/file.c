@@ -137,7 +137,7 @@ vmb_code vmbi_restic_remove_named(vmbi_restic *r, const char *dir, const char *w
     vmb_code code = VMB_OK;
 
     vmbi_restic_path(path, dir, id);
-    code = vmbi_storage_exists(&r->storage, path, &there, err);
+    code = vmbi_storage_exists(&r->storage, NULL, path, &there, err);
     if (code == VMB_OK && !there) {
         code = vmbi_fail(err, VMB_E_NOT_FOUND, "%s %s: there is none", what, path + strlen(dir));
     }

@@ -15,6 +15,8 @@ enum {
     LENGTH_BITS = 23,
     SEGMENT_BITS = 14, /* records come in pieces of 16384, so that growing moves none */
     SEGMENT = 1 << SEGMENT_BITS,
+    MARK_EVERY = 32, /* records from one whose offset in its pack is known to the next */
+    SEGMENT_BYTES = SEGMENT * RECORD + SEGMENT / MARK_EVERY * 4, /* the marks follow the records */
     AHEAD = 16,
     KIND_GAP = 2 /* bytes of a pack that no blob owns */
 };
@@ -70,8 +72,7 @@ vmb_code vmbi_restic_index_new(vmbi_restic_index **out, vmb_error **err)
 /* Segments stay for long: on the heap they would keep apart what is free between them. */
 static uint8_t *new_segment(void)
 {
-    void *p = mmap(NULL, SEGMENT * RECORD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                   0);
+    void *p = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return p != MAP_FAILED ? p : NULL;
 }
@@ -79,7 +80,7 @@ static uint8_t *new_segment(void)
 static void free_segment(uint8_t *p)
 {
     if (p != NULL) {
-        (void)munmap(p, SEGMENT * RECORD);
+        (void)munmap(p, SEGMENT_BYTES);
     }
 }
 
@@ -103,6 +104,13 @@ void vmbi_restic_index_free(vmbi_restic_index *x)
 static uint8_t *record_at(const vmbi_restic_index *x, size_t number)
 {
     return x->segments[number >> SEGMENT_BITS] + (number & (SEGMENT - 1)) * RECORD;
+}
+
+/* Where the mark of a record is kept. */
+static uint8_t *mark_at(const vmbi_restic_index *x, size_t number)
+{
+    return x->segments[number >> SEGMENT_BITS] + SEGMENT * RECORD +
+           (number & (SEGMENT - 1)) / MARK_EVERY * 4;
 }
 
 static const large_blob *find_large(const vmbi_restic_index *x, size_t number)
@@ -143,13 +151,17 @@ static record read_record(const vmbi_restic_index *x, size_t number)
     return r;
 }
 
-/* Room for the large list was made. */
-static void write_record(vmbi_restic_index *x, size_t number, const vmbi_repo_id *id, unsigned kind,
-                         uint32_t length, uint32_t size)
+/* The last record, at that offset of its pack. Room for it and in the large list was made. */
+static void write_record(vmbi_restic_index *x, uint32_t offset, const vmbi_repo_id *id,
+                         unsigned kind, uint32_t length, uint32_t size)
 {
+    const size_t number = x->records++;
     uint8_t *p = record_at(x, number);
     uint64_t v = 0;
 
+    if (number % MARK_EVERY == 0) {
+        memcpy(mark_at(x, number), &offset, sizeof(offset));
+    }
     if (length >= LARGE || size > LENGTH_MASK) {
         x->large[x->large_n++] = (large_blob){(uint32_t)number, length, size};
         length = (uint32_t)LARGE;
@@ -425,13 +437,11 @@ static void append(vmbi_restic_index *x, const vmbi_repo_id *pack, const vmbi_pa
     x->packs[x->packs_n++] = (pack_entry){*pack, (uint32_t)x->records};
     for (i = 0; i < n; i++) {
         if (v[i].offset > at) {
-            write_record(x, x->records, &none, KIND_GAP, (uint32_t)(v[i].offset - at), 0);
-            x->records++;
+            write_record(x, (uint32_t)at, &none, KIND_GAP, (uint32_t)(v[i].offset - at), 0);
             x->gaps++;
         }
-        write_record(x, x->records, &v[i].id, (unsigned)v[i].type, v[i].length, v[i].size);
-        put_slot(x, x->records);
-        x->records++;
+        write_record(x, v[i].offset, &v[i].id, (unsigned)v[i].type, v[i].length, v[i].size);
+        put_slot(x, x->records - 1);
         at = (uint64_t)v[i].offset + v[i].length;
     }
 }
@@ -494,12 +504,27 @@ size_t vmbi_restic_index_record(const vmbi_restic_index *x, vmbi_blob_type type,
     return probe(x, type, id, &slot);
 }
 
+static uint32_t offset_of(const vmbi_restic_index *x, uint32_t pack, size_t number)
+{
+    const size_t marked = number - number % MARK_EVERY;
+    size_t i = x->packs[pack].start;
+    uint32_t offset = 0;
+
+    if (marked > i) {
+        memcpy(&offset, mark_at(x, marked), sizeof(offset));
+        i = marked;
+    }
+    for (; i < number; i++) {
+        offset += read_record(x, i).length;
+    }
+    return offset;
+}
+
 bool vmbi_restic_index_find(const vmbi_restic_index *x, vmbi_blob_type type,
                             const vmbi_repo_id *id, uint64_t *cursor, uint32_t *pack,
                             vmbi_pack_blob *out)
 {
-    size_t slot = 0, number = 0, i = 0;
-    uint64_t offset = 0;
+    size_t slot = 0, number = 0;
     record r;
 
     if (x->slots_n == 0) {
@@ -513,11 +538,8 @@ bool vmbi_restic_index_find(const vmbi_restic_index *x, vmbi_blob_type type,
     }
     *cursor = (uint64_t)slot + 1;
     *pack = pack_of(x, number);
-    for (i = x->packs[*pack].start; i < number; i++) {
-        offset += read_record(x, i).length;
-    }
     r = read_record(x, number);
-    *out = (vmbi_pack_blob){*id, (uint32_t)offset, r.length, r.size, type};
+    *out = (vmbi_pack_blob){*id, offset_of(x, *pack, number), r.length, r.size, type};
     return true;
 }
 
@@ -544,7 +566,7 @@ size_t vmbi_restic_index_bytes(const vmbi_restic_index *x)
     size_t i = 0;
 
     for (i = 0; i < x->segments_cap; i++) {
-        bytes += x->segments[i] != NULL ? (size_t)SEGMENT * RECORD : 0;
+        bytes += x->segments[i] != NULL ? (size_t)SEGMENT_BYTES : 0;
     }
     return bytes;
 }

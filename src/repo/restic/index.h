@@ -3,10 +3,10 @@
  *
  * Memory: a blob takes a record of 38 bytes (ID, kind, sealed and plaintext length) and, in a hash
  * table of 4-byte slots that is filled between 68 % and 85 %, 4.7 to 5.9 bytes; a pack takes 36
- * bytes, up to 41 with the slack of its list. That is at most 43.9 bytes per blob and 41 per pack:
+ * bytes, up to 41 with the slack of its list. That is at most 44.1 bytes per blob and 41 per pack:
  * below 48 for packs of ten blobs and more. While the table grows, once per quarter more blobs, the
- * old one stands beside it. Offsets are not stored: the records of a pack stand together in the order of the pack, and
- * an offset is the sum of the lengths before it. */
+ * old one stands beside it. Of the offsets every 32nd is stored: the records of a pack stand together
+ * in the order of the pack, and an offset is the sum of the lengths before it. */
 #ifndef VMBI_REPO_RESTIC_INDEX_H
 #define VMBI_REPO_RESTIC_INDEX_H
 

@@ -232,7 +232,7 @@ static bool refresh(vmbi_restic *r)
         return true;
     }
     vmbi_restic_path(path, dir, &old);
-    code = vmbi_storage_exists(&r->storage, path, &there, &why);
+    code = vmbi_storage_exists(&r->storage, &job, path, &there, &why);
     if (code == VMB_OK && !there) {
         mark_lost(r, "was removed by somebody");
         return true;
@@ -375,6 +375,7 @@ void vmbi_restic_unlock(vmbi_repo *base)
     vmbi_locker *k = &r->locker;
     bool held = false, running = false;
 
+    vmbi_packer_salvage(r); /* while the lock keeps others from pruning it */
     (void)pthread_mutex_lock(&k->mutex);
     held = k->held;
     running = k->running;
@@ -440,7 +441,7 @@ vmb_code vmbi_restic_may_write(vmbi_restic *r, vmbi_repo_lock_kind kind, vmb_err
                 : VMB_OK;
 }
 
-vmb_code vmbi_restic_still_locked(vmbi_restic *r, bool now, vmb_error **err)
+vmb_code vmbi_restic_still_locked(vmbi_restic *r, vmb_job *job, bool now, vmb_error **err)
 {
     vmbi_locker *k = &r->locker;
     char path[VMBI_RESTIC_PATH];
@@ -459,7 +460,7 @@ vmb_code vmbi_restic_still_locked(vmbi_restic *r, bool now, vmb_error **err)
         return VMB_OK;
     }
     vmbi_restic_path(path, dir, &id);
-    code = vmbi_storage_exists(&r->storage, path, &there, err);
+    code = vmbi_storage_exists(&r->storage, job, path, &there, err);
     if (code != VMB_OK) {
         return code;
     }

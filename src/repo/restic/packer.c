@@ -205,7 +205,7 @@ static vmb_code upload(vmbi_restic *r, vmbi_open_pack *p, vmbi_repo_id *id, vmb_
     if (code == VMB_OK) {
         vmbi_restic_hash_pack(p, id);
         vmbi_restic_pack_path(path, id);
-        code = vmbi_restic_still_locked(r, false, err);
+        code = vmbi_restic_still_locked(r, NULL, false, err);
     }
     return code == VMB_OK ? vmbi_storage_put(&r->storage, NULL, path, p->data, p->fill, 0, err)
                           : code;
@@ -267,7 +267,7 @@ static void finish_pack(vmbi_restic *r, vmbi_open_pack *p)
         (void)pthread_mutex_unlock(&r->mutex);
     }
     if (code == VMB_OK) {
-        code = vmbi_restic_write_index(r, false, &why);
+        code = vmbi_restic_write_index(r, NULL, false, &why);
     }
     (void)pthread_mutex_lock(&r->mutex);
     if (code != VMB_OK) {
@@ -350,6 +350,7 @@ void vmbi_packer_stop(vmbi_restic *r)
     vmb_error_free(k->failure);
     k->open[0] = k->open[1] = k->closing = k->idle = NULL;
     k->unindexed = NULL;
+    k->unindexed_n = 0;
     k->failure = NULL;
 }
 
@@ -420,7 +421,7 @@ static vmb_code drop_indexed(vmbi_restic *r, size_t n, vmb_error **err)
     return code;
 }
 
-vmb_code vmbi_restic_write_index(vmbi_restic *r, bool all, vmb_error **err)
+vmb_code vmbi_restic_write_index(vmbi_restic *r, vmb_job *job, bool all, vmb_error **err)
 {
     vmbi_buf text = VMBI_BUF_INIT(VMBI_RESTIC_META_MAX);
     vmb_code code = VMB_OK;
@@ -439,10 +440,10 @@ vmb_code vmbi_restic_write_index(vmbi_restic *r, bool all, vmb_error **err)
             code = index_text(r, &text, &taken, err);
             (void)pthread_mutex_unlock(&r->mutex);
             if (code == VMB_OK) {
-                code = vmbi_restic_still_locked(r, true, err);
+                code = vmbi_restic_still_locked(r, job, true, err);
             }
             if (code == VMB_OK) {
-                code = vmbi_restic_save_file(r, NULL, "index/", text.data, text.len, &id, err);
+                code = vmbi_restic_save_file(r, job, "index/", text.data, text.len, &id, err);
             }
             (void)pthread_mutex_lock(&r->mutex);
             if (code == VMB_OK) {
@@ -770,5 +771,5 @@ vmb_code vmbi_restic_flush(vmbi_repo *base, vmb_error **err)
         }
     }
     (void)pthread_mutex_unlock(&r->mutex);
-    return code == VMB_OK ? vmbi_restic_write_index(r, true, err) : code;
+    return code == VMB_OK ? vmbi_restic_write_index(r, NULL, true, err) : code;
 }

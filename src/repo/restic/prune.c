@@ -310,7 +310,7 @@ static vmb_code write_index(pruning *p, size_t kept, vmb_error **err)
     k->unindexed_n = kept;
     k->unindexed_cap = kept + 1;
     (void)pthread_mutex_unlock(&p->r->mutex);
-    return vmbi_restic_write_index(p->r, true, err);
+    return vmbi_restic_write_index(p->r, NULL, true, err);
 }
 
 static vmb_code remove_files(pruning *p, const vmbi_id_list *list, const char *dir, vmb_error **err)
@@ -322,7 +322,7 @@ static vmb_code remove_files(pruning *p, const vmbi_id_list *list, const char *d
         char path[VMBI_RESTIC_PATH];
 
         vmbi_restic_path(path, dir, &list->v[i]);
-        code = vmbi_restic_still_locked(p->r, true, err);
+        code = vmbi_restic_still_locked(p->r, NULL, true, err);
         if (code == VMB_OK) {
             code = vmbi_storage_remove(&p->r->storage, NULL, path, err);
         }
@@ -335,7 +335,7 @@ static vmb_code remove_pack(pruning *p, const vmbi_repo_id *id, vmb_error **err)
 {
     char path[VMBI_RESTIC_PATH];
     vmb_error *why = NULL;
-    vmb_code code = vmbi_restic_still_locked(p->r, false, err);
+    vmb_code code = vmbi_restic_still_locked(p->r, NULL, false, err);
 
     if (code != VMB_OK) {
         return code;

@@ -149,6 +149,7 @@ static void restic_close(vmbi_repo *base)
 {
     vmbi_restic *r = vmbi_restic_of(base);
 
+    vmbi_packer_salvage(r);
     vmbi_packer_stop(r);
     if (r->storage.prefix != NULL) {
         vmbi_restic_unlock(base);
@@ -175,6 +176,7 @@ static vmb_code restic_reset(vmbi_repo *base, vmb_error **err)
     if (code != VMB_OK) {
         return code;
     }
+    vmbi_packer_salvage(r);
     vmbi_packer_restart(r);
     (void)pthread_mutex_lock(&r->mutex);
     vmbi_pending_free(&r->pending);
@@ -249,7 +251,7 @@ static vmb_code restic_open(const vmbi_repo_options *o, vmbi_repo **out, vmb_err
     if (code != VMB_OK) {
         return code;
     }
-    code = vmbi_storage_exists(&r->storage, "config", &there, err);
+    code = vmbi_storage_exists(&r->storage, NULL, "config", &there, err);
     if (code == VMB_OK && !there) {
         code = vmbi_fail(err, VMB_E_NOT_FOUND, "repository \"%s\": there is no config file",
                          r->storage.prefix);
@@ -283,7 +285,7 @@ static vmb_code refuse_existing(vmbi_restic *r, vmb_error **err)
     static const char *const dirs[] = {"keys/", "snapshots/"};
     bool there = false;
     size_t i = 0;
-    vmb_code code = vmbi_storage_exists(&r->storage, "config", &there, err);
+    vmb_code code = vmbi_storage_exists(&r->storage, NULL, "config", &there, err);
 
     for (i = 0; code == VMB_OK && !there && i < VMBI_ARRAY_LEN(dirs); i++) {
         code = any_below(r, dirs[i], &there, err);

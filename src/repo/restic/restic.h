@@ -184,8 +184,14 @@ void vmbi_packer_restart(vmbi_restic *r);
 vmb_code vmbi_restic_save(vmbi_repo *base, vmbi_blob_type type, const vmbi_repo_id *id,
                           const void *data, size_t len, bool *known, vmb_error **err);
 vmb_code vmbi_restic_flush(vmbi_repo *base, vmb_error **err);
-/* Writes what is in packer.unindexed, when `all` or when it is due. Called without the mutex. */
-vmb_code vmbi_restic_write_index(vmbi_restic *r, bool all, vmb_error **err);
+/* Writes what is in packer.unindexed, when `all` or when it is due. Called without the mutex. job:
+ * NULL for that of the storage. */
+vmb_code vmbi_restic_write_index(vmbi_restic *r, vmb_job *job, bool all, vmb_error **err);
+
+/* salvage.c: work has ended before its flush. What it has uploaded is put into an index file as far
+ * as that goes, in bounded time and whatever was cancelled, so that the next attempt finds it. With
+ * the shared lock; nothing happens when nothing is waiting. */
+void vmbi_packer_salvage(vmbi_restic *r);
 
 /* packhash.c */
 void vmbi_restic_hash_blob(vmbi_restic *r, const void *data, size_t len, vmbi_repo_id *out);
@@ -251,7 +257,7 @@ vmb_code vmbi_restic_may_write(vmbi_restic *r, vmbi_repo_lock_kind kind, vmb_err
 
 /* The same with a look whether our lock file is still there, before something is written; unless
  * `now`, not more often than every few seconds. */
-vmb_code vmbi_restic_still_locked(vmbi_restic *r, bool now, vmb_error **err);
+vmb_code vmbi_restic_still_locked(vmbi_restic *r, vmb_job *job, bool now, vmb_error **err);
 
 /* check.c, prune.c */
 vmb_code vmbi_restic_check(vmbi_repo *base, const vmbi_repo_check_options *o,

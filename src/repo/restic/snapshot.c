@@ -230,7 +230,7 @@ vmb_code vmbi_restic_snapshot_save(vmbi_repo *base, const vmbi_json *snapshot,
     }
     code = vmbi_restic_flush(base, err); /* a snapshot names durable blobs only */
     if (code == VMB_OK) {
-        code = vmbi_restic_still_locked(r, true, err);
+        code = vmbi_restic_still_locked(r, NULL, true, err);
     }
     if (code == VMB_OK) {
         code = print_ordered(snapshot, snapshot_keys, VMBI_ARRAY_LEN(snapshot_keys), &text, err);

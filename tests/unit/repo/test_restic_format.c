@@ -450,6 +450,46 @@ static void index_many_blobs_are_found_in_bounded_memory(void **state)
     vmbi_restic_index_free(x);
 }
 
+/* Offsets are sums of lengths from the last known one on, across pieces of the index, too. */
+static void index_packs_of_thousands_keep_their_places(void **state)
+{
+    enum { PACKS = 40, PER_PACK = 1237 };
+    vmbi_restic_index *x = NULL;
+    vmbi_pack_blob *v = calloc(PER_PACK, sizeof(*v));
+    uint32_t i = 0, k = 0;
+
+    (void)state;
+    assert_int_equal(vmbi_restic_index_new(&x, NULL), VMB_OK);
+    for (i = 0; i < PACKS; i++) {
+        uint32_t at = 0;
+
+        for (k = 0; k < PER_PACK; k++) {
+            at += k % 17 == 3 ? i + 1 : 0; /* a gap */
+            v[k] = (vmbi_pack_blob){id_of(i * PER_PACK + k), at, 32 + k % 1000, 0, VMBI_BLOB_DATA};
+            at += v[k].length;
+        }
+        add(x, UINT64_MAX - i, v, PER_PACK);
+    }
+    for (i = 0; i < PACKS; i++) {
+        uint32_t at = 0;
+
+        for (k = 0; k < PER_PACK; k++) {
+            const vmbi_repo_id id = id_of(i * PER_PACK + k);
+            uint64_t cursor = 0;
+            uint32_t pack = 0;
+            vmbi_pack_blob b;
+
+            at += k % 17 == 3 ? i + 1 : 0;
+            assert_true(vmbi_restic_index_find(x, VMBI_BLOB_DATA, &id, &cursor, &pack, &b));
+            assert_int_equal(pack, i);
+            assert_int_equal(b.offset, at);
+            at += b.length;
+        }
+    }
+    vmbi_restic_index_free(x);
+    free(v);
+}
+
 static void index_large_blobs_and_gaps_keep_their_places(void **state)
 {
     vmbi_restic_index *x = NULL;
@@ -636,6 +676,7 @@ int main(void)
         cmocka_unit_test(pack_header_known_one_is_read_and_written),
         cmocka_unit_test(pack_header_bad_ones_are_refused),
         cmocka_unit_test(index_many_blobs_are_found_in_bounded_memory),
+        cmocka_unit_test(index_packs_of_thousands_keep_their_places),
         cmocka_unit_test(index_large_blobs_and_gaps_keep_their_places),
         cmocka_unit_test(index_same_pack_again_is_told),
         cmocka_unit_test(index_impossible_packs_are_refused),

@@ -46,11 +46,13 @@ static vmb_code put_begin(void *user, vmb_job *j, const char *key, int64_t size_
 {
     memory *m = user;
     file *f = NULL;
-    vmb_code code = VMB_OK;
+    vmb_code code = vmbi_limits_check(&j->limits, err, key);
 
-    (void)j;
     (void)size_hint;
     (void)flags;
+    if (code != VMB_OK) {
+        return code;
+    }
     (void)pthread_mutex_lock(&m->mutex);
     if (m->fail_put != NULL && strncmp(key, m->fail_put, strlen(m->fail_put)) == 0 &&
         m->fail_after-- <= 0) {
@@ -138,8 +140,11 @@ static vmb_code stat_file(void *user, vmb_job *j, const char *key, int64_t *size
                           vmb_error **err)
 {
     const file *f = look(user, key);
+    vmb_code code = vmbi_limits_check(&j->limits, err, key);
 
-    (void)j;
+    if (code != VMB_OK) {
+        return code;
+    }
     if (f == NULL) {
         return vmbi_fail(err, VMB_E_NOT_FOUND, "no %s", key);
     }
@@ -711,6 +716,90 @@ static void run_of_blobs_that_overlap_gives_them_all_the_same(void **state)
     vmbi_repo_close(r);
 }
 
+/* Saves blobs of 1 MiB until that fails, or until there are n. */
+static vmb_code save_row(vmbi_repo *r, uint64_t seed, size_t n)
+{
+    vmb_code code = VMB_OK;
+    vmbi_repo_id id;
+    size_t i = 0;
+
+    for (i = 0; code == VMB_OK && i < n; i++) {
+        code = save(r, seed + i, 1 << 20, &id, NULL, NULL);
+    }
+    return code;
+}
+
+/* All packs that lie in the store are in the index of who comes next. */
+static void expect_all_packs_known(void)
+{
+    vmbi_repo *r = reopen();
+    vmbi_repo_stats stats;
+    uint64_t errors = 1;
+
+    assert_int_equal(vmbi_repo_lock(r, VMBI_REPO_SHARED, 0, NULL), VMB_OK);
+    assert_int_equal(vmbi_repo_load_index(r, NULL), VMB_OK);
+    vmbi_repo_get_stats(r, &stats);
+    assert_int_equal(stats.index_packs, count("p/data/"));
+    assert_int_equal(vmbi_repo_check(r, &(vmbi_repo_check_options){.read_data = true}, NULL, NULL,
+                                     &errors, NULL), VMB_OK);
+    assert_int_equal(errors, 0);
+    vmbi_repo_close(r);
+}
+
+static void work_that_ends_early_leaves_an_index_of_its_uploads(void **state)
+{
+    vmbi_repo *r = make_ready();
+
+    (void)state;
+    assert_int_equal(save_row(r, 10000, 16), VMB_OK); /* the first of four packs is on its way */
+    while (count("p/data/") == 0) {
+        assert_int_equal(vmbi_limits_sleep(NULL, VMBI_MS, NULL, "wait"), VMB_OK);
+    }
+    assert_int_equal(count("p/index/"), 0);
+    job.limits.deadline_mono_ns = 1; /* passed long ago */
+    assert_int_equal(save_row(r, 20000, 16), VMB_E_TIMEOUT);
+    vmbi_repo_unlock(r);
+    job.limits.deadline_mono_ns = 0;
+    assert_int_equal(count("p/index/"), 1);
+    assert_int_equal(count("p/locks/"), 0);
+    vmbi_repo_close(r);
+    assert_int_equal(count("p/index/"), 1);
+    expect_all_packs_known();
+}
+
+static void work_that_fails_leaves_an_index_of_its_uploads(void **state)
+{
+    vmbi_repo *r = make_ready();
+
+    (void)state;
+    store_state.fail_put = "p/data/";
+    store_state.fail_after = 2;
+    assert_int_equal(save_row(r, 30000, 64), VMB_E_FULL);
+    vmbi_repo_close(r); /* gives the lock back, too */
+    assert_int_equal(count("p/data/"), 2);
+    assert_int_equal(count("p/index/"), 1);
+    expect_all_packs_known();
+}
+
+static void work_without_its_lock_leaves_no_index(void **state)
+{
+    vmbi_repo *r = make_ready();
+    size_t i = 0;
+
+    (void)state;
+    assert_int_equal(save_row(r, 40000, 16), VMB_OK);
+    (void)pthread_mutex_lock(&store_state.mutex);
+    for (i = 0; i < store_state.n; i++) { /* somebody breaks it, and may prune */
+        if (strncmp(store_state.files[i].key, "p/locks/", 8) == 0) {
+            store_state.files[i].there = false;
+        }
+    }
+    (void)pthread_mutex_unlock(&store_state.mutex);
+    vmbi_repo_unlock(r);
+    vmbi_repo_close(r);
+    assert_int_equal(count("p/index/"), 0);
+}
+
 static void options_out_of_range_are_refused(void **state)
 {
     vmbi_repo_options o = options();
@@ -807,6 +896,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(locks_exclude_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(lock_in_the_way_is_waited_for_to_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(run_of_blobs_is_read_and_damage_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(work_that_ends_early_leaves_an_index_of_its_uploads, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(work_that_fails_leaves_an_index_of_its_uploads, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(work_without_its_lock_leaves_no_index, setup, teardown),
         cmocka_unit_test_setup_teardown(run_of_blobs_gives_each_once_in_order_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(run_of_blobs_that_overlap_gives_them_all_the_same, setup,
                                         teardown),
