@@ -171,9 +171,12 @@ static vmb_code look_at(disks *d, const char *claim, const vmbi_json *instance_s
 /* A machine that was started in spite of its empty disks: they are in use. */
 static bool is_running(const disks *d)
 {
-    return vmbi_cluster_get(&d->r->cluster, &d->r->job, "kubevirt.io", NULL,
-                            "virtualmachineinstances", d->item->target, d->item->name, NULL,
-                            NULL) == VMB_OK;
+    vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
+    vmb_code rc =
+        vmbi_cluster_get(&d->r->cluster, &d->r->job, "kubevirt.io", NULL,
+                         "virtualmachineinstances", d->item->target, d->item->name, &text, NULL);
+    vmbi_buf_free(&text);
+    return rc == VMB_OK;
 }
 
 static vmb_code fill(disks *d, vmb_error **err)

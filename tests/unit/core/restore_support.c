@@ -125,7 +125,8 @@ static char *stamped(const char *json, size_t len, char path[256], const char *g
         vmbi_json_set_str(vmbi_json_get(tree, "metadata"), "creationTimestamp", now)) {
         path_of(path, group, resource, ns, vmbi_json_path_str(tree, "metadata.name"));
         vmbi_json *spec = vmbi_json_get(tree, "spec");
-        if (strcmp(resource, "pods") == 0 && vmbi_json_get(spec, "initContainers") != NULL) {
+        if (strcmp(resource, "pods") == 0 && (vmbi_json_get(spec, "initContainers") != NULL ||
+                                              strstr(path, "/vmbackup-restore-") != NULL)) {
             /* the scheduler is quick with pods that wait */
             (void)vmbi_json_set_str(spec, "nodeName", "placed");
         }
@@ -169,6 +170,9 @@ static vmb_code f_create(void *user, vmb_job *job, const char *group, const char
         rc = VMB_E_EXISTS;
     } else {
         add(f, path, text);
+        if (strstr(path, "/vmbackup-restore-") != NULL) {
+            (void)snprintf(f->holder, sizeof(f->holder), "%s", path);
+        }
         rc = vmb_sink_write(out, text, strlen(text), err);
     }
     if (rc == VMB_OK && f->lost_path != NULL && strcmp(f->lost_path, path) == 0) {
@@ -262,6 +266,10 @@ static vmb_code f_fill(void *user, vmb_job *job, const char *volume, size_t len,
     if (f->fills++ == 0) {
         vmb_error_set(err, VMB_E_NOT_FOUND, 0, "no such folder");
         return VMB_E_NOT_FOUND;
+    }
+    if (f->fill_fails != 0) {
+        vmb_error_set(err, VMB_E_FULL, 0, "the disk is too small");
+        return VMB_E_FULL;
     }
     vmb_progress_update(progress, 1, 2);
     vmb_code rc = vmbi_json_parse(volume, len, "volume", &v, err);
@@ -441,6 +449,7 @@ static void remove_tree(const char *path)
 {
     static const char *const files[] = {"backups/b1/b1-podvolumebackups.json.gz",
                                         "backups/b1/b1.tar.gz",
+                                        "backups/b1/b1-volumeinfo.json.gz",
                                         "backups/b1/velero-backup.json",
                                         "backups/b1",
                                         "backups",

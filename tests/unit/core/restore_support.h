@@ -40,6 +40,8 @@ typedef struct fake {
     char hooks[512];       /* commands that were run */
     vmb_run *cancel;       /* cancelled by the first create */
     int fills;             /* calls of the volume provider */
+    int fill_fails;        /* 1: they fail */
+    char holder[256];      /* the pod that held disks of a machine */
     pthread_t thread;      /* that executes the run */
     int events, strangers; /* told on that thread, and on another one */
 } fake;
