@@ -61,12 +61,6 @@ static const struct {
     {"vmbackup_", "leader", NULL, GAUGE, "1: this process does the work"},
 };
 
-void vmbi_metrics_init(vmbi_metrics *m)
-{
-    *m = (vmbi_metrics){0};
-    (void)pthread_mutex_init(&m->lock, NULL);
-}
-
 void vmbi_metrics_done(vmbi_metrics *m)
 {
     for (size_t i = 0; i < m->n; i++) {
@@ -97,16 +91,10 @@ static vmbi_series *find_series(const vmbi_metrics *m, int metric, const char *l
     return NULL;
 }
 
-/* Gets or makes the series; NULL when it cannot be had: a lost count is no reason to fail. */
-static vmbi_series *series(vmbi_metrics *m, const char *name, const char *label)
+static vmbi_series *make_series(vmbi_metrics *m, int metric, const char *label)
 {
-    int metric = find_metric(name);
-    if (metric < 0) {
+    if (m->n >= VMBI_SERIES_MAX) {
         return NULL;
-    }
-    vmbi_series *found = find_series(m, metric, label);
-    if (found != NULL || m->n >= VMBI_SERIES_MAX) {
-        return found;
     }
     if (m->n == m->cap) {
         size_t cap = m->cap != 0 ? m->cap * 2 : 32;
@@ -128,6 +116,40 @@ static vmbi_series *series(vmbi_metrics *m, const char *name, const char *label)
     }
     m->v[m->n] = s;
     return &m->v[m->n++];
+}
+
+/* Counters of a schedule begin together, at 0: Prometheus sees no increase in a series that begins
+ * with 1, so that an alert would miss the first failure. */
+static void begin_counters(vmbi_metrics *m, const char *label)
+{
+    for (size_t i = 0; i < VMBI_ARRAY_LEN(table); i++) {
+        if (table[i].type == COUNTER && table[i].label != NULL &&
+            strcmp(table[i].label, "schedule") == 0 && find_series(m, (int)i, label) == NULL) {
+            (void)make_series(m, (int)i, label);
+        }
+    }
+}
+
+/* Gets or makes the series; NULL when it cannot be had: a lost count is no reason to fail. */
+static vmbi_series *series(vmbi_metrics *m, const char *name, const char *label)
+{
+    int metric = find_metric(name);
+    if (metric < 0) {
+        return NULL;
+    }
+    vmbi_series *found = find_series(m, metric, label);
+    if (found == NULL && table[metric].type == COUNTER) {
+        begin_counters(m, label);
+        found = find_series(m, metric, label);
+    }
+    return found != NULL ? found : make_series(m, metric, label);
+}
+
+void vmbi_metrics_init(vmbi_metrics *m)
+{
+    *m = (vmbi_metrics){0};
+    (void)pthread_mutex_init(&m->lock, NULL);
+    begin_counters(m, ""); /* of backups by hand */
 }
 
 void vmbi_metrics_add(vmbi_metrics *m, const char *name, const char *label, double value)

@@ -32,7 +32,11 @@ static void counters_and_gauges_print_in_the_text_format(void **state)
     vmbi_metrics_add(&m, "no_such_metric", "", 1);
     char *text = print(&m);
     assert_non_null(strstr(text, "# TYPE velero_backup_success_total counter\n"
+                                 "velero_backup_success_total{schedule=\"\"} 0\n"
                                  "velero_backup_success_total{schedule=\"daily\"} 2\n"));
+    /* alerts on increases must see the first failure */
+    assert_non_null(strstr(text, "\nvelero_backup_failure_total{schedule=\"daily\"} 0\n"));
+    assert_non_null(strstr(text, "\nvelero_backup_deletion_failure_total{schedule=\"\"} 0\n"));
     assert_non_null(strstr(text, "\nvelero_backup_total 12\n"));
     assert_non_null(strstr(text, "{backup_location_name=\"we\\\"ird\\\\\"} 1\n"));
     assert_non_null(strstr(text, "\nvmbackup_freeze_seconds_max 2.5\n"));
