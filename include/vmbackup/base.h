@@ -6,10 +6,16 @@
  * Conventions of the whole API:
  *  - a fallible function returns vmb_code (0 = success, negative = failure) and takes
  *    `vmb_error **err` last, which may be NULL. On failure `*err` receives an owned error, to be
- *    released with vmb_error_free(). Outputs are untouched on failure.
+ *    released with vmb_error_free(). Outputs are untouched on failure, save that a pointer to a
+ *    handle that was to be made is NULL then.
+ *  - every function accepts NULL where a pointer is expected: functions that can fail return
+ *    VMB_E_ARG unless NULL is allowed, getters return 0, NULL or "", releases do nothing. Handles
+ *    that were released already, and pointers to something else, are not recognised.
+ *  - VMB_E_NOMEM can come from every function that can fail; lists of codes leave it out.
  *  - names are NUL-terminated UTF-8 strings, documents are (pointer, length) and need no NUL.
  *  - `const char *` results are borrowed from the handle they came from; `char **out` results are
  *    owned and released with vmb_free().
+ *  - functions that take a text and its length take NULL only with the length 0.
  *  - durations are int64_t nanoseconds (-1 = no limit), instants int64_t nanoseconds since the
  *    Unix epoch.
  *  - yes/no values are int32_t 0 or 1.
@@ -73,13 +79,13 @@ typedef struct vmb_run vmb_run;             /**< one execution of a backup; see 
 typedef struct vmb_event vmb_event;         /**< progress of a run; see run.h */
 typedef struct vmb_catalog vmb_catalog;     /**< what a storage location holds; see catalog.h */
 
-/** Code of an error; VMB_OK for NULL. */
+/** Code of an error; VMB_OK for NULL. Any thread, as the next two. */
 VMB_API vmb_code vmb_error_code(const vmb_error *e);
 /** Message: lower case, no newline, names the object, holds no secret; "" for NULL. Borrowed. */
 VMB_API const char *vmb_error_message(const vmb_error *e);
 /** Bit set of VMB_ERROR_ flags; 0 for NULL. */
 VMB_API uint32_t vmb_error_flags(const vmb_error *e);
-/** Releases an error; NULL is allowed. */
+/** Releases an error, from any thread, once; NULL is allowed. */
 VMB_API void vmb_error_free(vmb_error *e);
 /**
  * Stores a new error in *slot, for callbacks that report failure to the library. A former error
@@ -93,7 +99,10 @@ VMB_API void vmb_error_set(vmb_error **slot, vmb_code code, uint32_t flags, cons
 /** Stable name of a code ("VMB_E_TIMEOUT"); "VMB_E_UNKNOWN" for others. Static string. */
 VMB_API const char *vmb_code_name(vmb_code code);
 
-/** Releases memory that the library handed out through a `char **` output. NULL is allowed. */
+/**
+ * Releases memory that the library handed out through a `char **` output. NULL is allowed. Any
+ * thread. Such memory holds no NUL but its last byte, which a length does not count.
+ */
 VMB_API void vmb_free(void *p);
 
 #ifdef __cplusplus

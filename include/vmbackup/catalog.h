@@ -17,8 +17,11 @@ extern "C" {
 #endif
 
 /**
- * Opens the catalogue of a location.
+ * Opens the catalogue of a location. Freezes the context; the catalogue holds a reference to it.
+ * Nothing is read yet.
  * @param location name; NULL = the default location
+ * @return VMB_OK, VMB_E_ARG, VMB_E_NOT_FOUND (no such location, or no default one), or why the
+ *         location could not be set up
  */
 VMB_API vmb_code vmb_catalog_open(vmb_ctx *ctx, const char *location, vmb_catalog **out,
                                   vmb_error **err);
@@ -28,6 +31,7 @@ VMB_API void vmb_catalog_free(vmb_catalog *cat);
  * Lists the complete backups (those with a velero-backup.json) as owned JSON, an array of Backup
  * resources sorted by name. Unreadable entries are given as
  * {"metadata":{"name"},"error":"…"}.
+ * @return VMB_OK, VMB_E_ARG, or the store's failure
  */
 VMB_API vmb_code vmb_catalog_list_json(vmb_catalog *cat, char **out, size_t *out_len,
                                        vmb_error **err);
@@ -67,7 +71,10 @@ enum {
     VMB_FILE_RESTORE_ITEM_OPERATIONS = 24,
     VMB_FILE_RESTORE_VOLUME_INFO = 25
 };
-/** Receives bytes; a negative return ends the read with that code. */
+/**
+ * Receives bytes, on the thread of the caller; data is borrowed for the call. Return VMB_OK to go on;
+ * a negative value ends the read with that code.
+ */
 typedef vmb_code (*vmb_write_fn)(void *user, const void *data, size_t len);
 /**
  * Reads one file of a backup, or of a restore.
@@ -78,6 +85,7 @@ VMB_API vmb_code vmb_catalog_read(vmb_catalog *cat, const char *backup, int32_t 
 /**
  * Reads one object out of a backup's archive as owned JSON.
  * @param resource "plural" or "plural.group"; ns NULL for cluster-scoped objects
+ * @return VMB_OK, VMB_E_ARG, VMB_E_NOT_FOUND (no such backup or object), or the store's failure
  */
 VMB_API vmb_code vmb_catalog_read_item(vmb_catalog *cat, const char *backup, const char *resource,
                                        const char *ns, const char *name, char **out,
@@ -114,7 +122,8 @@ VMB_API vmb_code vmb_catalog_verify_json(vmb_catalog *cat, const char *backup, c
  * spec.storageLocation of the target. What was written is read back and compared. A copy that ends
  * early is not listed. Volume data in repositories and snapshots in the storage are not copied: a
  * backup that has some is refused unless "archiveOnly" says so.
- * @param from,to catalogues of two locations
+ * @param from the catalogue that has the backup
+ * @param to   the catalogue of another location
  * @param options JSON or YAML object, NULL for none: {"archiveOnly":bool}
  * @param out receives owned JSON: {"backup","from","to","files":n,"bytes":n}; may be NULL
  * @return VMB_OK, VMB_E_ARG, VMB_E_NOT_FOUND, VMB_E_EXISTS (the target has a backup of that name),
@@ -131,11 +140,14 @@ VMB_API vmb_code vmb_catalog_copy(vmb_catalog *from, const char *backup, vmb_cat
  * for cluster-scoped objects, patch is there for changed ones: the JSON patch (RFC 6902) that makes
  * the object of `a` that of `b`. The last line is {"added":n,"removed":n,"changed":n,"same":n}.
  * Memory: 40 bytes an object and at most 32 MiB of changed objects at a time.
- * @param cat_a,a the first backup
- * @param cat_b,b the second one; the catalogues may be the same
+ * @param cat_a the catalogue of the first backup
+ * @param a     its name
+ * @param cat_b the catalogue of the second one, which may be the same
+ * @param b     its name
  * @param options JSON or YAML object, NULL for none: {"ignore":["/metadata/resourceVersion",…]}:
  *        JSON pointers of what is not to be compared
- * @param fn,user receive the lines in pieces
+ * @param fn   receives the lines, in pieces that may end anywhere
+ * @param user first argument of fn
  * @return VMB_OK, VMB_E_ARG, VMB_E_NOT_FOUND, the callback's code, or the stores' failure
  */
 VMB_API vmb_code vmb_catalog_diff(vmb_catalog *cat_a, const char *a, vmb_catalog *cat_b,

@@ -18,11 +18,18 @@
 extern "C" {
 #endif
 
-/** Creates a context with the default settings, no providers and no locations. */
+/**
+ * Creates a context with the default settings, no providers and no locations. Nothing is opened.
+ * @param out receives an owned context, to be given back with vmb_ctx_unref()
+ * @return VMB_OK, VMB_E_ARG
+ */
 VMB_API vmb_code vmb_ctx_new(vmb_ctx **out, vmb_error **err);
 /** Takes a further reference; returns ctx. Any thread. */
 VMB_API vmb_ctx *vmb_ctx_ref(vmb_ctx *ctx);
-/** Gives a reference back; the last one calls every provider's destroy. NULL is allowed. */
+/**
+ * Gives a reference back, from any thread; the last one calls every provider's destroy on that
+ * thread. NULL is allowed. In a child process of the creator no provider is called.
+ */
 VMB_API void vmb_ctx_unref(vmb_ctx *ctx);
 
 /**
@@ -46,11 +53,18 @@ VMB_API void vmb_ctx_unref(vmb_ctx *ctx);
 VMB_API vmb_code vmb_ctx_set(vmb_ctx *ctx, const char *key, const char *value, vmb_error **err);
 
 /**
- * Receives log lines. Called from the thread that executes the run, never under a lock.
+ * Receives log lines. Called from the thread that executes the run, never under a lock; by several
+ * threads at a time when several runs execute; by the threads of control loops; and by calls on
+ * repositories, where vmb_repo_set_event_fn() tells what may be called from within.
  * @param level one of VMB_LOG_…
+ * @param msg   NUL-terminated text without the time; borrowed for the call
  */
 typedef void (*vmb_log_fn)(void *user, int32_t level, const char *msg);
-/** Sets the log receiver. destroy(user) is called exactly once; NULL is allowed. */
+/**
+ * Sets the log receiver, in place of a former one; fn NULL: none. destroy(user) is called exactly
+ * once, also when this call fails; NULL is allowed.
+ * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (frozen)
+ */
 VMB_API vmb_code vmb_ctx_set_log(vmb_ctx *ctx, vmb_log_fn fn, void *user,
                                  void (*destroy)(void *user), vmb_error **err);
 
@@ -70,7 +84,12 @@ VMB_API vmb_code vmb_ctx_set_log(vmb_ctx *ctx, vmb_log_fn fn, void *user,
  */
 VMB_API vmb_code vmb_ctx_use(vmb_ctx *ctx, const char *name, const char *settings, size_t len,
                              vmb_error **err);
-/** Registers a provider of one's own. The last cluster and exec provider replaces former ones. */
+/**
+ * Registers a provider of one's own. The last cluster and exec provider replaces former ones, which
+ * are destroyed then. The table is copied; what `user` owns is destroyed also after a failure.
+ * @return VMB_OK, VMB_E_ARG (a table that is too small, of another api_version, or lacks what is
+ *         required: the message names the member), VMB_E_STATE (frozen)
+ */
 VMB_API vmb_code vmb_ctx_add_cluster_provider(vmb_ctx *ctx, const vmb_cluster_provider *p,
                                               vmb_error **err);
 /** Registers what runs commands in containers; codes as for the cluster provider. */

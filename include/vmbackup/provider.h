@@ -16,6 +16,10 @@
  *  - every function that can wait takes a job: observe its deadline and cancellation
  *    (within one second) and do not keep it after returning, unless said otherwise.
  *  - arguments are borrowed for the call.
+ *  - jobs, sinks and progress are used while the call lasts, from its thread or from others that the
+ *    provider lets wait; a sink by one thread at a time.
+ *  - the library calls without a lock of its own: a function may call the library, but not execute
+ *    or free the run that it is called for.
  */
 #ifndef VMBACKUP_PROVIDER_H
 #define VMBACKUP_PROVIDER_H
@@ -46,7 +50,7 @@ enum {
 
 /** 1 when the run was cancelled or the job's deadline has passed. Any thread. */
 VMB_API int32_t vmb_job_cancelled(const vmb_job *job);
-/** Time left in ns: -1 without a deadline, 0 when it has passed. */
+/** Time left in ns: -1 without a deadline, 0 when it has passed. Any thread while the call lasts. */
 VMB_API int64_t vmb_job_remaining_ns(const vmb_job *job);
 /**
  * A file descriptor that becomes readable when the run is cancelled, for poll(); -1 if there is
@@ -58,7 +62,11 @@ VMB_API int32_t vmb_job_cancel_fd(const vmb_job *job);
  * @return VMB_OK after the full time, VMB_E_CANCELLED or VMB_E_TIMEOUT
  */
 VMB_API vmb_code vmb_job_sleep(const vmb_job *job, int64_t ns, vmb_error **err);
-/** Adds a line to the backup's log. msg is copied. */
+/**
+ * Adds a line to the backup's log. Any thread while the call lasts.
+ * @param level one of VMB_LOG_; with another one nothing is logged
+ * @param msg   NUL-terminated, copied
+ */
 VMB_API void vmb_job_log(const vmb_job *job, int32_t level, const char *msg);
 /** The cluster of the run; NULL when the run has none. Borrowed for the job's life. */
 VMB_API vmb_cluster *vmb_job_cluster(const vmb_job *job);
@@ -111,7 +119,9 @@ enum {
 
 /**
  * Access to Kubernetes objects. A resource is addressed by group ("" for the core group), version
- * and plural name; ns is NULL for cluster-scoped objects and for lists over all namespaces.
+ * and plural name; ns is NULL for cluster-scoped objects and for lists over all namespaces. Restores
+ * call from several threads, and ask again for what they created: for a CustomResourceDefinition
+ * until its condition Established is True, at most the setting "resource-timeout".
  */
 typedef struct vmb_cluster_provider {
     size_t struct_size;
@@ -332,8 +342,10 @@ typedef struct vmb_snapshot_provider {
                      vmb_error **err);
     /**
      * Writes a JSON document, from CUT on: {"claimPatch":{…merge patch for the claim's item},
-     * "items":[{"group","version","resource","object":{…}}] (archive items, complete when READY),
-     * "volumeInfo":{…an entry of Velero's volumeinfo.json},"operationID":"…",
+     * "items":[{"group","version","resource","object":{…}}] (archive items, complete when READY, of
+     * resources that the cluster serves; [] for none), "volumeInfo":{…an entry of Velero's
+     * volumeinfo.json; with "backupMethod":"CSISnapshot" it needs "csiSnapshotInfo":
+     * {"snapshotHandle","driver"}},"operationID":"…",
      * "operation":{…an entry of itemoperations.json}|null}. Required.
      */
     vmb_code (*describe)(void *user, vmb_job *job, void *op, vmb_sink *out, vmb_error **err);

@@ -7,7 +7,8 @@
  * options may be NULL (len 0), unknown ones are refused with VMB_E_ARG and the known ones named,
  * text that is no JSON with VMB_E_PARSE. docs/repositories.md lists every option and every field
  * of the results; the names are those of restic's own options and of its `--json` output where it
- * has them. "host", "tags" and "paths" choose snapshots: lists of strings, or one string; an
+ * has them. Where a result may be NULL it is not wanted; its length may always be NULL. "host",
+ * "tags" and "paths" choose snapshots: lists of strings, or one string; an
  * element of "tags" is "a,b" or ["a","b"]: all of these.
  *
  * A handle is used by one thread at a time; a call inside of another one is VMB_E_STATE.
@@ -161,7 +162,8 @@ VMB_API vmb_code vmb_repo_stats_json(vmb_repo *repo, const char *options, size_t
 /**
  * Checks the repository. options {"readData":bool}.
  * @param out receives owned JSON {"errors":n,"hints":n,"findings":[{"level","kind","file","blob",
- *        "message"}]}; findings are data: VMB_OK is returned when the check itself could be made
+ *        "message"}]}; may be NULL. Findings are data: VMB_OK is returned when the check itself
+ *        could be made
  */
 VMB_API vmb_code vmb_repo_check(vmb_repo *repo, const char *options, size_t len, char **out,
                                 size_t *out_len, vmb_error **err);
@@ -214,7 +216,7 @@ VMB_API vmb_code vmb_disk_open(vmb_repo *repo, const char *snapshot, const char 
                                int64_t cache_bytes, vmb_disk **out, vmb_error **err);
 /** Releases a disk; NULL is allowed. Not beside a read of it. */
 VMB_API void vmb_disk_free(vmb_disk *disk);
-/** Size in bytes. */
+/** Size in bytes; 0 for NULL. Any thread. */
 VMB_API int64_t vmb_disk_size(const vmb_disk *disk);
 /** Receives an extent, one of VMB_EXTENT_; a negative return ends the walk with that code. */
 typedef vmb_code (*vmb_extent_fn)(void *user, int64_t offset_bytes, int64_t length_bytes,

@@ -3,7 +3,10 @@
  * @file run.h
  * @brief One execution of a backup or a restore.
  *
- * A run is driven by one thread at a time; vmb_run_cancel() may be called from any.
+ * A run is driven by one thread at a time. While vmb_run_execute() blocks that thread, another one
+ * may call vmb_run_cancel(), vmb_run_phase(), vmb_run_fd() and vmb_run_next_event() (one thread at
+ * a time takes events). Nothing else of the run may be called then, save from within callbacks,
+ * where vmb_run_execute() is VMB_E_STATE.
  */
 #ifndef VMBACKUP_RUN_H
 #define VMBACKUP_RUN_H
@@ -33,13 +36,17 @@ VMB_API vmb_code vmb_run_execute(vmb_run *run, vmb_error **err);
  * vmb_run_free(); further calls do nothing. Async-signal-safe.
  */
 VMB_API void vmb_run_cancel(vmb_run *run);
-/** Velero's phase: "New", "InProgress", "Completed", "PartiallyFailed", "Failed" … Static. */
+/**
+ * Velero's phase: "New", "InProgress", "Completed", "PartiallyFailed", "Failed" … "" for NULL.
+ * Static string; any thread.
+ */
 VMB_API const char *vmb_run_phase(const vmb_run *run);
 /**
  * The outcome as owned JSON: {"apiVersion":"vmbackup.io/v1","kind":"RunReport","backup":{…the
  * Backup resource with status},"warnings":{…},"errors":{…},"freezes":[{"namespace","pod",
  * "frozenNs"}],"bytes":{"objects","archive"},"durationNs":n}; docs/schema/run-report.json is its schema.
  * Of a restore "restore" stands in the place of "backup", and "freezes" and "bytes" are missing.
+ * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (the run has not ended)
  */
 VMB_API vmb_code vmb_run_report_json(const vmb_run *run, char **out, size_t *out_len,
                                      vmb_error **err);
@@ -75,14 +82,20 @@ VMB_API int32_t vmb_run_fd(const vmb_run *run);
  * Takes the next event without blocking. At most 1024 wait; when more come the oldest progress
  * events are dropped first.
  * @param out receives an owned event, or NULL when none waits
+ * @return VMB_OK (also when none waits), VMB_E_ARG
  */
 VMB_API vmb_code vmb_run_next_event(vmb_run *run, vmb_event **out, vmb_error **err);
 /** Receives events during vmb_run_execute() on its thread. event is borrowed for the call. */
 typedef void (*vmb_event_fn)(void *user, const vmb_event *event);
-/** Delivers events to a function instead of the queue; to be set before vmb_run_execute(). */
+/**
+ * Delivers events to a function instead of the queue; to be set before vmb_run_execute(). fn NULL:
+ * back to the queue. `user` stays the caller's and must live until vmb_run_free().
+ * @return VMB_OK, VMB_E_ARG, VMB_E_STATE (the run has begun)
+ */
 VMB_API vmb_code vmb_run_set_event_fn(vmb_run *run, vmb_event_fn fn, void *user, vmb_error **err);
 
-VMB_API int32_t vmb_event_kind(const vmb_event *e);  /**< one of VMB_EVENT_ */
+/* Reading an event: from any thread while it lives. What a kind does not have is 0, "" or -1. */
+VMB_API int32_t vmb_event_kind(const vmb_event *e);  /**< one of VMB_EVENT_; 0 for NULL */
 VMB_API int32_t vmb_event_level(const vmb_event *e); /**< one of VMB_LOG_ */
 VMB_API const char *vmb_event_subject(const vmb_event *e); /**< "" when none. Borrowed. */
 VMB_API const char *vmb_event_text(const vmb_event *e);    /**< "" when none. Borrowed. */

@@ -54,7 +54,8 @@ VMB_API vmb_code vmb_schedule_due(const char *expr, const char *zone, int64_t ba
  * "<schedule>-YYYYMMDDhhmmss" in the schedule's zone, with the labels of the template or else of the
  * schedule, the label velero.io/schedule-name, the schedule's annotations, and an owner reference
  * when spec.useOwnerReferencesInBackup asks for one.
- * @param doc,len the resource
+ * @param doc     the resource
+ * @param len     its length in bytes
  * @param zone    time zone of an expression without one; NULL: UTC
  * @param now_unix_ns the time in the name
  * @return VMB_OK, VMB_E_ARG, VMB_E_PARSE, VMB_E_INVALID, VMB_E_NOMEM

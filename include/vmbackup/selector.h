@@ -25,7 +25,8 @@ VMB_API vmb_code vmb_selector_parse(const char *text, vmb_selector **out, vmb_er
 /**
  * Compiles the structured form, a JSON or YAML object with matchLabels and matchExpressions.
  * `{}` selects everything, `null` nothing.
- * @param doc,len the document, need not be NUL-terminated; at most 1 MiB
+ * @param doc the document, need not be NUL-terminated; at most 1 MiB
+ * @param len its length in bytes
  * @return VMB_OK, VMB_E_ARG, VMB_E_PARSE, VMB_E_INVALID, VMB_E_LIMIT, VMB_E_NOMEM
  */
 VMB_API vmb_code vmb_selector_from_json(const char *doc, size_t len, vmb_selector **out,

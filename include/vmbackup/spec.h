@@ -3,7 +3,8 @@
  * @file spec.h
  * @brief A Backup or Restore resource (velero.io/v1): parse, inspect, change, validate, print.
  *
- * `kind` tells which of the two a spec is, and with that which fields it knows. Fields are addressed by their path in the resource as Velero 1.18 names it: "metadata.name",
+ * `kind` tells which of the two a spec is, and with that which fields it knows. Fields are addressed
+ * by their path in the resource as Velero 1.18 names it: "metadata.name",
  * "spec.includedNamespaces", "spec.hooks.resources[0].pre[0].exec.command". Velero's and OADP's
  * older names (defaultVolumesToRestic) are accepted on input. A spec is not thread-safe.
  */
@@ -28,19 +29,20 @@ VMB_API vmb_code vmb_spec_new(const char *name, vmb_spec **out, vmb_error **err)
  */
 VMB_API vmb_code vmb_spec_new_restore(const char *name, const char *backup, vmb_spec **out,
                                       vmb_error **err);
-/** "Backup" or "Restore", by the field kind; any other kind counts as a Backup. Static. */
+/** "Backup" or "Restore", by the field kind; any other kind counts as a Backup; "" for NULL. Static. */
 VMB_API const char *vmb_spec_kind(const vmb_spec *spec);
 /**
  * Parses a Backup or Restore from YAML or JSON (one document). Only the syntax is checked here;
  * use vmb_spec_validate() for the content.
- * @param doc,len the text; at most 4 MiB, nesting at most 64
+ * @param doc     the text; at most 4 MiB, nesting at most 64
+ * @param len     its length in bytes
  * @param source  what to call the document in messages (a file name); NULL = "backup"
  * @return VMB_OK, VMB_E_ARG, VMB_E_PARSE (message has line, column and, for known mistakes, the
  *         right form), VMB_E_LIMIT, VMB_E_NOMEM
  */
 VMB_API vmb_code vmb_spec_parse(const char *doc, size_t len, const char *source, vmb_spec **out,
                                 vmb_error **err);
-/** Deep copy. */
+/** Deep copy, owned; VMB_OK or VMB_E_ARG. */
 VMB_API vmb_code vmb_spec_clone(const vmb_spec *spec, vmb_spec **out, vmb_error **err);
 /** Releases a spec; NULL is allowed. */
 VMB_API void vmb_spec_free(vmb_spec *spec);
@@ -61,7 +63,7 @@ VMB_API void vmb_spec_free(vmb_spec *spec);
  */
 VMB_API vmb_code vmb_spec_validate(const vmb_spec *spec, char **report, size_t *report_len,
                                    vmb_error **err);
-/** Compact JSON with sorted keys; owned, vmb_free(). */
+/** Compact JSON with sorted keys; owned, vmb_free(). VMB_OK or VMB_E_ARG. */
 VMB_API vmb_code vmb_spec_to_json(const vmb_spec *spec, char **out, size_t *out_len,
                                   vmb_error **err);
 
@@ -81,7 +83,7 @@ VMB_API vmb_code vmb_spec_get_int(const vmb_spec *spec, const char *path, int64_
 /** Reads a duration field (spec.ttl …) in nanoseconds; codes as vmb_spec_get_string(). */
 VMB_API vmb_code vmb_spec_get_duration_ns(const vmb_spec *spec, const char *path, int64_t *out,
                                           vmb_error **err);
-/** Number of elements of a list or map; 0 when unset. */
+/** Number of elements of a list or map; 0 when unset. Other codes as vmb_spec_get_string(). */
 VMB_API vmb_code vmb_spec_get_count(const vmb_spec *spec, const char *path, size_t *out,
                                     vmb_error **err);
 /** Any value as owned JSON text; codes as vmb_spec_get_string(). */

@@ -36,7 +36,7 @@ int32_t vmb_has_feature(const char *name)
 {
     static const char *const features[] = {
         "actions.kubernetes", "actions.kubevirt", "cluster.dir", "cluster.kube", "exec.kube",
-        "repo.restic",        "snapshot.csi",     "store.dir",    "store.s3",
+        "repo.restic",        "snapshot.csi",     "store.dir",    "store.s3",    "volume.repo",
 #ifdef VMBI_HAVE_LIBS3
         "store.libs3",
 #endif

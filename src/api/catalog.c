@@ -161,7 +161,7 @@ static vmb_code read_options(const char *options, size_t len, const char *const 
 {
     vmbi_json *tree = NULL;
     if (options == NULL) {
-        return VMB_OK;
+        return len == 0 ? VMB_OK : vmbi_fail(err, VMB_E_ARG, "options: NULL has a length");
     }
     vmb_code rc = vmbi_doc_parse(options, len, "options", NULL, &tree, NULL, err);
     if (rc == VMB_OK && !vmbi_json_is_object(tree)) {

@@ -3,6 +3,7 @@
 #include <vmbackup/control.h>
 
 #include <string.h>
+#include <unistd.h>
 
 #include "api/location.h"
 #include "base/error.h"
@@ -25,6 +26,7 @@ vmb_code vmb_control_new(vmb_ctx *ctx, const char *settings, size_t len, vmb_con
     if (ctx == NULL || out == NULL || (settings == NULL && len != 0)) {
         return missing(err, "vmb_control_new");
     }
+    *out = NULL;
     vmbi_json *tree = NULL;
     vmb_code rc = vmbi_ctx_check(ctx, false, err);
     if (rc == VMB_OK && len != 0) {
@@ -48,7 +50,8 @@ vmb_code vmb_control_run(vmb_control *control, vmb_error **err)
 
 void vmb_control_stop(vmb_control *control)
 {
-    if (control != NULL) {
+    /* a child process shares the descriptor, and must not stop its parent */
+    if (control != NULL && getpid() == control->ctx->pid) {
         vmbi_cancel_fire(control->stop);
     }
 }
