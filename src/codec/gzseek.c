@@ -124,8 +124,8 @@ vmb_code vmbi_gzscan_new(vmbi_read_fn read, void *user, vmbi_gzscan **out, vmb_e
     }
     s->span = FIRST_SPAN;
     s->marks = vmbi_alloc_array(MARKS_MAX, sizeof(*s->marks));
-    vmb_code rc = s->marks != NULL ? init_input(&s->in, read, user, GZIP_BITS, err)
-                                   : vmbi_fail_nomem(err);
+    vmb_code rc =
+        s->marks != NULL ? init_input(&s->in, read, user, GZIP_BITS, err) : vmbi_fail_nomem(err);
     if (rc != VMB_OK) {
         vmbi_free(s->marks);
         vmbi_free(s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gzip data that is read from its middle. A scan reads the data through once and keeps marks: places
- * where blocks begin, each with the 32 KiB before it (compressed). A cursor starts at the mark before
- * the place that is asked for. Data that is not compressed is passed on as it is. */
+/* gzip data that is read from its middle. A scan reads the data through once and keeps marks:
+ * places where blocks begin, each with the 32 KiB before it (compressed). A cursor starts at the
+ * mark before the place that is asked for. Data that is not compressed is passed on as it is. */
 #ifndef VMBI_CODEC_GZSEEK_H
 #define VMBI_CODEC_GZSEEK_H
 

@@ -38,8 +38,8 @@ bool vmbi_outcome_status(vmbi_json *status, const vmbi_outcome *o)
 {
     bool ok = vmbi_json_set_str(status, "phase", o->phase);
     if (ok && o->validation_errors != NULL) {
-        ok = vmbi_json_set(status, "validationErrors",
-                           vmbi_json_string_array(o->validation_errors));
+        ok =
+            vmbi_json_set(status, "validationErrors", vmbi_json_string_array(o->validation_errors));
     } else if (ok) {
         vmbi_json *hooks = vmbi_json_ensure_object(status, "hookStatus");
         ok = vmbi_outcome_time(status, "startTimestamp", o->start_unix_ns) &&
@@ -80,8 +80,8 @@ vmb_code vmbi_outcome_report(vmb_run *run, const char *key, vmbi_json *resource,
     vmbi_json *doc = vmbi_json_object();
     bool ok = doc != NULL && vmbi_json_set_str(doc, "apiVersion", "vmbackup.io/v1");
     ok = ok && vmbi_json_set_str(doc, "kind", "RunReport");
-    ok = ok && vmbi_json_set(doc, key,
-                             resource != NULL ? vmbi_json_ref(resource) : vmbi_json_null());
+    ok = ok &&
+         vmbi_json_set(doc, key, resource != NULL ? vmbi_json_ref(resource) : vmbi_json_null());
     ok = ok && vmbi_json_set(doc, "warnings", results_part(log, "warnings"));
     ok = ok && vmbi_json_set(doc, "errors", results_part(log, "errors"));
     for (void *it = vmbi_json_iter(extra); it != NULL && ok; it = vmbi_json_iter_next(extra, it)) {

@@ -8,7 +8,8 @@
 #include "core/runlog.h"
 #include "model/discovery.h"
 
-/* Metadata that the API server would set: namespace, and unless it has them uid and creation time. */
+/* Metadata that the API server would set: namespace, and unless it has them uid and creation time.
+ */
 bool vmbi_outcome_identify(vmbi_json *meta, const char *ns, int64_t start_unix_ns);
 
 /* Fields of a status, in Velero's form. */

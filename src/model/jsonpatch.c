@@ -7,7 +7,7 @@
 
 enum {
     TOKEN_MAX = 1024,
-    NODE_BYTES = 16,                  /* what a value counts besides its text */
+    NODE_BYTES = 16,                    /* what a value counts besides its text */
     RESULT_MAX_BYTES = 16 * 1024 * 1024 /* etcd takes objects of 1.5 MiB */
 };
 
@@ -246,8 +246,9 @@ static vmb_code copy(vmbi_json **doc, const vmbi_jsonpatch_op *op, vmbi_jsonpatc
         code = missing(op, op->from, end, err);
     }
     if (code == VMB_OK && weight(v) + weight(*doc) > RESULT_MAX_BYTES) {
-        code = vmbi_fail(err, VMB_E_LIMIT, "copy from \"%s\" would make an object of more than %d MiB",
-                         op->from, RESULT_MAX_BYTES / (1024 * 1024));
+        code =
+            vmbi_fail(err, VMB_E_LIMIT, "copy from \"%s\" would make an object of more than %d MiB",
+                      op->from, RESULT_MAX_BYTES / (1024 * 1024));
     }
     return code == VMB_OK ? add(doc, op, vmbi_json_copy(v), end, err) : code;
 }

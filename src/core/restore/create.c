@@ -243,8 +243,7 @@ vmb_code vmbi_restore_post(vmbi_restore *r, const vmbi_restore_place *at, const 
         }
         if (first && rc == VMB_E_NET) { /* the server is back: reads wait for it */
             vmb_error_free(vmbi_steal(err));
-        } else if (!patience(r, at, false) ||
-                   !pause_between(r, at, &limits, &pause, &rc, err)) {
+        } else if (!patience(r, at, false) || !pause_between(r, at, &limits, &pause, &rc, err)) {
             return rc;
         }
     }

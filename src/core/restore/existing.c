@@ -119,8 +119,8 @@ static vmbi_json *merge_account(const vmbi_json *live, const vmbi_json *obj)
 
 /* ---- patching ------------------------------------------------------------------------------ */
 
-static vmb_code apply(vmbi_restore *r, const vmbi_restore_place *at, const vmbi_json *from, const vmbi_json *to,
-                      bool *changed, vmb_error **err)
+static vmb_code apply(vmbi_restore *r, const vmbi_restore_place *at, const vmbi_json *from,
+                      const vmbi_json *to, bool *changed, vmb_error **err)
 {
     vmbi_json *patch = vmbi_merge_diff(from, to);
     char *text = NULL;
@@ -162,9 +162,10 @@ static void patch_labels(vmbi_restore *r, const vmbi_ritem *item, const vmbi_res
     vmb_error_free(why);
 }
 
-static const vmbi_restored *update(vmbi_restore *r, const vmbi_ritem *item, const vmbi_restore_place *at,
-                                   const vmbi_json *live, const vmbi_json *labelled,
-                                   const vmbi_json *wanted, bool labels_too)
+static const vmbi_restored *update(vmbi_restore *r, const vmbi_ritem *item,
+                                   const vmbi_restore_place *at, const vmbi_json *live,
+                                   const vmbi_json *labelled, const vmbi_json *wanted,
+                                   bool labels_too)
 {
     vmb_error *why = NULL;
     bool changed = false;
@@ -186,9 +187,9 @@ static const vmbi_restored *update(vmbi_restore *r, const vmbi_ritem *item, cons
 
 /* ---- the decision -------------------------------------------------------------------------- */
 
-static const vmbi_restored *differs(vmbi_restore *r, const vmbi_ritem *item, const vmbi_restore_place *at,
-                                    const vmbi_json *live, const vmbi_json *labelled,
-                                    const vmbi_json *wanted)
+static const vmbi_restored *differs(vmbi_restore *r, const vmbi_ritem *item,
+                                    const vmbi_restore_place *at, const vmbi_json *live,
+                                    const vmbi_json *labelled, const vmbi_json *wanted)
 {
     const char *kind = vmbi_json_get_str(wanted, "kind");
     if (strcmp(at->resource, "serviceaccounts") == 0 && at->group[0] == '\0') {

@@ -134,8 +134,8 @@ static vmb_code absent(const char *group_resource, const char *ns, const char *n
 static vmb_code get_streamed(vmbi_index *x, search *s, vmb_error **err)
 {
     bool known = false;
-    vmb_code rc = vmbi_index_seek_get(x, s->group_resource, s->ns, s->name, s->out, &known,
-                                      &s->found, err);
+    vmb_code rc =
+        vmbi_index_seek_get(x, s->group_resource, s->ns, s->name, s->out, &known, &s->found, err);
     if (rc == VMB_OK && !known) {
         rc = vmbi_index_walk(x, match, s, err);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Single objects of resources that are too large to be kept. The first that is asked for costs one
- * pass over the archive, which notes where each of them lies; then each costs a short piece of it. */
+ * pass over the archive, which notes where each of them lies; then each costs a short piece of it.
+ */
 #include <stdlib.h>
 #include <string.h>
 

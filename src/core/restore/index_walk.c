@@ -13,8 +13,7 @@ vmb_code vmbi_index_open(const vmbi_index *x, vmbi_index_source *s, vmb_error **
 {
     const vmb_store_provider *p = &x->store->location->store;
     int64_t mtime = 0;
-    *s = (vmbi_index_source){
-        .x = x, .key = VMBI_BUF_INIT(4096), .part = VMBI_BUF_INIT(READ_BYTES)};
+    *s = (vmbi_index_source){.x = x, .key = VMBI_BUF_INIT(4096), .part = VMBI_BUF_INIT(READ_BYTES)};
     vmb_code rc = vmbi_store_key(x->store, x->path, &s->key, err);
     if (rc == VMB_OK) {
         rc = p->stat(p->user, x->job, s->key.data, &s->size, &mtime, err);

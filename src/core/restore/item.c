@@ -163,10 +163,10 @@ static void restore_text(vmbi_restore *r, vmbi_ritem *item, const char *json, si
 {
     vmb_error *why = NULL;
     item->target = item->ns[0] != '\0' ? vmbi_restore_target(r->filter, item->ns) : "";
-    vmb_code rc = len <= CREATE_MAX_BYTES
-                      ? vmbi_json_parse(json, len, "object", &item->obj, &why)
-                      : vmbi_fail(&why, VMB_E_LIMIT, "%zu bytes are more than an API server takes",
-                                  len);
+    vmb_code rc =
+        len <= CREATE_MAX_BYTES
+            ? vmbi_json_parse(json, len, "object", &item->obj, &why)
+            : vmbi_fail(&why, VMB_E_LIMIT, "%zu bytes are more than an API server takes", len);
     if (rc == VMB_OK && !vmbi_json_is_object(vmbi_json_get(item->obj, "metadata"))) {
         rc = vmbi_fail(&why, VMB_E_PARSE, "it has no metadata");
     }

@@ -97,11 +97,11 @@ static bool create(vmbi_restore *r, const char *source, const char *target, vmb_
 }
 
 /* What is known of a target: the map of namespaces holds their addresses. */
-static const char known_busy = 0; /* a worker looks */
-static const char known_good = 0; /* it is there */
-static const char known_bad = 0; /* it cannot be restored into; the error is noted */
+static const char known_busy = 0;    /* a worker looks */
+static const char known_good = 0;    /* it is there */
+static const char known_bad = 0;     /* it cannot be restored into; the error is noted */
 static const char known_leaving = 0; /* it is going away: its turn comes later */
-static const char known_gone = 0; /* it has gone, and may be made again */
+static const char known_gone = 0;    /* it has gone, and may be made again */
 
 static const char *ensure(vmbi_restore *r, const char *source, const char *target)
 {

@@ -3,7 +3,6 @@
  */
 #include "core/restore/restore.h"
 
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strs.h"
+#include "base/thread.h"
 
 enum {
     QUEUE_ITEMS = 2 * VMBI_RESTORE_WORKERS,
@@ -99,15 +99,10 @@ static void pool_start(pool *p, size_t wanted)
     if (p->r->ctx->serial || wanted < 2) {
         return;
     }
-    sigset_t all;
-    sigset_t former;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_BLOCK, &all, &former); /* signals are the program's business */
     while (p->n_threads < VMBI_RESTORE_WORKERS && p->n_threads < wanted &&
-           pthread_create(&p->threads[p->n_threads], NULL, worker, p) == 0) {
+           vmbi_thread_start(&p->threads[p->n_threads], worker, p) == 0) {
         p->n_threads++; /* fewer do as well */
     }
-    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
 /* A short wait for room or the end, then the receivers of events hear what there is. Holds the lock
@@ -204,8 +199,7 @@ static bool in_pass(const vmbi_restore *r, const char *group_resource, const cha
 {
     const char *source = strcmp(group_resource, "namespaces") == 0 ? name : ns;
     return r->again == NULL ||
-           (source[0] != '\0' &&
-            vmbi_map_has(r->again, vmbi_restore_target(r->filter, source)));
+           (source[0] != '\0' && vmbi_map_has(r->again, vmbi_restore_target(r->filter, source)));
 }
 
 static work *copy_work(const char *group_resource, const char *ns, const char *name,

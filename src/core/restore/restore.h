@@ -55,13 +55,13 @@ typedef struct vmbi_restore {
     bool restore_pvs;   /* spec.restorePVs is not false */
     bool policy_update; /* existingResourcePolicy */
     bool policy_none;
-    bool own_uid;              /* the Restore came without one */
-    bool noted;                /* the store has the note of a run that has not ended */
-    bool resumed;              /* an interrupted run is continued */
-    vmbi_restore_stage stage;  /* that it had reached */
-    int64_t since_unix_ns;     /* the first run's start */
-    int64_t passed_by;         /* pods whose hooks may have run; lock */
-    char backup_label[64]; /* names as label values */
+    bool own_uid;             /* the Restore came without one */
+    bool noted;               /* the store has the note of a run that has not ended */
+    bool resumed;             /* an interrupted run is continued */
+    vmbi_restore_stage stage; /* that it had reached */
+    int64_t since_unix_ns;    /* the first run's start */
+    int64_t passed_by;        /* pods whose hooks may have run; lock */
+    char backup_label[64];    /* names as label values */
     char restore_label[64];
 
     pthread_mutex_t lock;
@@ -180,7 +180,8 @@ const vmbi_restored *vmbi_restore_create(vmbi_restore *r, vmbi_ritem *item);
 vmb_code vmbi_restore_post(vmbi_restore *r, const vmbi_restore_place *at, const char *text,
                            size_t len, bool *lost, vmb_error **err);
 
-/* ---- resume.c: a restore that was interrupted, and is run again --------------------------------- */
+/* ---- resume.c: a restore that was interrupted, and is run again ---------------------------------
+ */
 
 /* Looks for what an interrupted run of the same restore left, and notes that this one has begun. */
 vmb_code vmbi_restore_begin(vmbi_restore *r, vmb_error **err);

@@ -63,10 +63,11 @@ void vmbi_restore_enter(vmbi_restore *r, vmbi_restore_stage stage)
     const vmbi_json *work = stage == VMBI_RESTORE_VOLUMES ? r->volume_pods : r->hook_pods;
     vmb_error *why = NULL;
     if (stage == VMBI_RESTORE_HOOKS && r->passed_by > 0) {
-        vmbi_restore_warn(r, NULL, NULL,
-                          "the interrupted run had begun with hooks: those of the %lld pods that it "
-                          "had made are not run again",
-                          (long long)r->passed_by);
+        vmbi_restore_warn(
+            r, NULL, NULL,
+            "the interrupted run had begun with hooks: those of the %lld pods that it "
+            "had made are not run again",
+            (long long)r->passed_by);
     }
     if (!r->noted || vmbi_json_len(work) == 0) {
         return;

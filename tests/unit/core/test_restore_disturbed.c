@@ -63,7 +63,8 @@ static void create_that_fails_for_a_while_succeeds(void **state)
         f->fail_times = 2;
         (void)snprintf(spec, sizeof(spec),
                        "{\"backupName\":\"b1\",\"includedResources\":[\"configmaps\"],"
-                       "\"namespaceMapping\":{\"shop\":\"s%zu\"}}", i);
+                       "\"namespaceMapping\":{\"shop\":\"s%zu\"}}",
+                       i);
         vmbi_json *report = restore(f, spec, "Completed");
         assert_int_equal(count_of(report, "warnings"), 0);
         vmbi_json_free(report);
