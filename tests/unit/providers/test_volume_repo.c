@@ -504,6 +504,69 @@ static void record_of_velero_is_understood(void **state)
                                   NULL), VMB_E_UNSUPPORTED);
 }
 
+#define WAITED "{" POD ",'volume':{'name':'v','emptyDir':{}},'pvc':null,'pv':null,"               \
+               "'mode':'Filesystem','waiter':'uid-1','tags':{}}"
+
+static void restore_overwrites_and_ends_the_wait(void **state)
+{
+    fixture *f = *state;
+    make(f, "pods/u1/volumes/e/v/a", "saved");
+    assert_int_equal(save(f, EMPTY_DIR), VMB_OK);
+    make(f, "pods/u1/volumes/e/v/a", "half of someth");
+    make(f, "pods/u1/volumes/e/v/other", "stays");
+    make(f, "pods/u1/volumes/e/v/.velero/uid-0", ""); /* of a former restore */
+    assert_int_equal(bring_back(f, WAITED), VMB_OK);
+    assert_string_equal(content_of(f, "pods/u1/volumes/e/v/a"), "saved");
+    assert_string_equal(content_of(f, "pods/u1/volumes/e/v/other"), "stays");
+    assert_string_equal(content_of(f, "pods/u1/volumes/e/v/.velero/uid-1"), "");
+    assert_null(content_of(f, "pods/u1/volumes/e/v/.velero/uid-0"));
+    /* without a pod that waits there is no such file */
+    make(f, "pods/u1/volumes/e/v/.velero/uid-2", "");
+    assert_int_equal(bring_back(f, EMPTY_DIR), VMB_OK);
+    assert_non_null(content_of(f, "pods/u1/volumes/e/v/.velero/uid-2"));
+    static const char bad[] = "{" POD ",'volume':{'name':'v','emptyDir':{}},'pvc':null,'pv':null,"
+                              "'mode':'Filesystem','waiter':'../x','tags':{}}";
+    assert_int_equal(bring_back(f, bad), VMB_E_ARG);
+}
+
+static void wait_for_nothing_ends_too(void **state)
+{
+    fixture *f = *state;
+    make(f, "pods/u1/volumes/e/v", NULL);
+    assert_int_equal(save(f, EMPTY_DIR), VMB_OK); /* it is empty: there is no snapshot */
+    assert_int_equal(bring_back(f, WAITED), VMB_OK);
+    assert_string_equal(content_of(f, "pods/u1/volumes/e/v/.velero/uid-1"), "");
+}
+
+static void end_of_the_wait_follows_no_link(void **state)
+{
+    fixture *f = *state;
+    char link[512];
+    char outside[512];
+    make(f, "pods/u1/volumes/e/v/a", "saved");
+    make(f, "outside/precious", "stays");
+    (void)snprintf(outside, sizeof(outside), "%s/outside", f->dir);
+    (void)snprintf(link, sizeof(link), "%s/pods/u1/volumes/e/v/.velero", f->dir);
+    assert_int_equal(symlink(outside, link), 0);
+    assert_int_equal(save(f, EMPTY_DIR), VMB_OK); /* the link is part of what comes back */
+    assert_int_equal(bring_back(f, WAITED), VMB_OK);
+    assert_string_equal(content_of(f, "outside/precious"), "stays");
+    assert_null(content_of(f, "outside/uid-1"));
+    assert_string_equal(content_of(f, "pods/u1/volumes/e/v/.velero/uid-1"), "");
+}
+
+static void restore_that_fails_does_not_end_the_wait(void **state)
+{
+    fixture *f = *state;
+    char repository[256];
+    make(f, "pods/u1/volumes/e/v/a", "some bytes that are saved");
+    assert_int_equal(save(f, EMPTY_DIR), VMB_OK);
+    (void)snprintf(repository, sizeof(repository), "%s/store", f->dir);
+    assert_int_equal(nftw(repository, spoil, 16, FTW_PHYS), 0);
+    assert_int_not_equal(bring_back(f, WAITED), VMB_OK);
+    assert_null(content_of(f, "pods/u1/volumes/e/v/.velero/uid-1"));
+}
+
 static void cancelled_job_saves_nothing(void **state)
 {
     fixture *f = *state;
@@ -653,6 +716,10 @@ int main(void)
         T(snapshot_is_not_removed_without_a_password),
         T(verify_reads_everything_and_finds_damage),
         T(record_of_velero_is_understood),
+        T(restore_overwrites_and_ends_the_wait),
+        T(wait_for_nothing_ends_too),
+        T(end_of_the_wait_follows_no_link),
+        T(restore_that_fails_does_not_end_the_wait),
         T(cancelled_job_saves_nothing),
         T(run_without_a_location_is_told),
         T(password_comes_from_where_velero_keeps_it),
