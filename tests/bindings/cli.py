@@ -508,7 +508,7 @@ def interrupts(cli):
     process = subprocess.Popen(
         [cli.program, "backup", "-f", DEMO, "stopped", *cli.cluster, *cli.where,
          "--exec-command", slow], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not os.path.exists(os.path.join(cli.folder, "began")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

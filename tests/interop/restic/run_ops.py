@@ -329,7 +329,7 @@ class Suite:
     def excludes_leave_out_what_restic_leaves_out(self):
         rng = random.Random(23)
         at = make_repo(self.path("excludes"))
-        sets = 250 if LONG else 30
+        sets = 250 if LONG else 20
         empty = 0
         for number in range(sets):
             source = self.path("ex%d" % (number // 10))
