@@ -363,7 +363,7 @@ spec: {includedNamespaces: [other], ttl: 4s}
         self.rig.wait(lambda: self.slow("slow"), 60, "backup to be interrupted")
         started = time.monotonic()
         assert self.stop() == 0, self.tail()
-        assert time.monotonic() - started < 28  # of the 30 s that a pod gets
+        assert time.monotonic() - started < 50  # of the 60 s that its pod gets
         phase = self.phase("backups", "slow")
         assert phase in END, phase
         if phase == "Failed":
