@@ -299,11 +299,12 @@ static vmb_code remove_files(deletion *d, vmb_error **err)
 
 /* ---- restores ------------------------------------------------------------------------------ */
 
-static vmb_code remove_one_restore(deletion *d, const char *name, vmb_error **err)
+/* object: it is in the cluster. */
+static vmb_code remove_one_restore(deletion *d, const char *name, bool object, vmb_error **err)
 {
     vmb_error *why = NULL;
     vmb_code rc = vmbi_catalog_remove_restore(d->cat, name, &why);
-    if (rc == VMB_OK && d->cat->ctx->cluster.remove != NULL) {
+    if (rc == VMB_OK && object && d->cat->ctx->cluster.remove != NULL) {
         rc = vmbi_cluster_remove(&d->cluster, &d->job, "velero.io", NULL, "restores",
                                  d->cat->ctx->settings.ns, name, &why);
         if (rc == VMB_E_NOT_FOUND) {
@@ -315,6 +316,34 @@ static vmb_code remove_one_restore(deletion *d, const char *name, vmb_error **er
         return vmbi_fail_nomem(err);
     }
     return collect(d, rc, &why, err);
+}
+
+static vmb_code remove_listed(deletion *d, const vmbi_json *list, bool objects, vmb_error **err)
+{
+    vmb_code rc = VMB_OK;
+    for (size_t i = 0; i < vmbi_json_len(list) && rc == VMB_OK; i++) {
+        const vmbi_json *one = vmbi_json_at(list, i);
+        const char *name = vmbi_json_path_str(one, "metadata.name");
+        if (vmbi_streq(vmbi_json_path_str(one, "spec.backupName"), d->backup) && name != NULL &&
+            vmbi_item_name_ok(name)) {
+            rc = remove_one_restore(d, name, objects, err);
+        }
+    }
+    return rc;
+}
+
+/* Those that the location alone knows: of programs, without an object in the cluster. */
+static vmb_code remove_recorded(deletion *d, vmb_error **err)
+{
+    vmbi_json *list = NULL;
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_catalog_restores(d->cat, &list, &why);
+    rc = collect(d, rc, &why, err);
+    if (rc == VMB_OK) {
+        rc = remove_listed(d, list, false, err);
+    }
+    vmbi_json_free(list);
+    return rc;
 }
 
 static vmb_code remove_restores(deletion *d, vmb_error **err)
@@ -336,13 +365,8 @@ static vmb_code remove_restores(deletion *d, vmb_error **err)
         rc = vmbi_json_parse(text.data, text.len, "list of restores", &list, &why);
     }
     rc = collect(d, rc, &why, err);
-    for (size_t i = 0; i < vmbi_json_len(list) && rc == VMB_OK; i++) {
-        const vmbi_json *one = vmbi_json_at(list, i);
-        const char *name = vmbi_json_path_str(one, "metadata.name");
-        if (vmbi_streq(vmbi_json_path_str(one, "spec.backupName"), d->backup) && name != NULL &&
-            vmbi_item_name_ok(name)) {
-            rc = remove_one_restore(d, name, err);
-        }
+    if (rc == VMB_OK) {
+        rc = remove_listed(d, list, true, err);
     }
     vmbi_json_free(list);
     vmbi_buf_free(&text);
@@ -392,7 +416,10 @@ static vmb_code work(deletion *d, vmb_error **err)
     if (rc == VMB_OK) {
         rc = remove_files(d, err);
     }
-    return rc == VMB_OK ? remove_restores(d, err) : rc;
+    if (rc == VMB_OK) {
+        rc = remove_restores(d, err);
+    }
+    return rc == VMB_OK && !d->o->keep_restores ? remove_recorded(d, err) : rc;
 }
 
 static vmb_code report(deletion *d, vmbi_json **out, vmb_error **err)

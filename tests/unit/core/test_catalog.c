@@ -614,9 +614,20 @@ static void delete_takes_everything_along(void **state)
     path_of(&r, "one", "restores/r1", path);
     assert_int_equal(mkdir(path, 0700), 0);
     write_file(&r, "restores/r1/restore-r1-logs.gz", "x", true);
+    /* two that the cluster does not know, one of them of another backup */
+    path_of(&r, "one", "restores/r8", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_file(&r, "restores/r8/vmbackup-restore.json",
+               "{\"metadata\":{\"name\":\"r8\"},\"spec\":{\"backupName\":\"b1\"}}", false);
+    path_of(&r, "one", "restores/r9", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_file(&r, "restores/r9/vmbackup-restore.json",
+               "{\"metadata\":{\"name\":\"r9\"},\"spec\":{\"backupName\":\"b9\"}}", false);
     char *out = delete_b1(&r, NULL);
     expect_in(out, "\"deleted\":true,\"errors\":[],\"files\":9,\"listed\":false,\"restores\":"
-                   "[\"r1\"],\"snapshots\":1,\"volumes\":1");
+                   "[\"r1\",\"r8\"],\"snapshots\":1,\"volumes\":1");
+    assert_false(has_file(&r, "one", "restores/r8/vmbackup-restore.json"));
+    assert_true(has_file(&r, "one", "restores/r9/vmbackup-restore.json"));
     vmb_free(out);
     assert_string_equal(r.dropped, "h-1");
     assert_int_equal(r.removed, 1);
