@@ -109,7 +109,7 @@ VMB_API vmb_code vmb_repo_backup_disk(vmb_repo *repo, const vmb_blocks_provider 
  * Brings files of a snapshot back into a folder. Nothing outside of it is touched, whatever the
  * snapshot says.
  * @param snapshot ID, a unique start of one, or "latest"
- * @param options {"target": folder, "path": in the snapshot, "includes":[…], "excludes":[…],
+ * @param options {"target": folder that exists, "path": in the snapshot, "includes":[…], "excludes":[…],
  *        "host","tags","paths" (for "latest"), "overwrite": "never"|"always", "sparse": bool
  *        (true), "verify": bool, "dryRun": bool}
  * @param summary receives owned JSON; may be NULL
