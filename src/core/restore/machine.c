@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "codec/digest.h"
@@ -121,8 +122,13 @@ static vmb_code create_pod(disks *d, vmb_error **err)
     }
     vmb_code rc = vmbi_json_to_text(d->doc, &text, &len, err);
     if (rc == VMB_OK) {
-        rc = vmbi_cluster_create(&d->r->cluster, &d->r->job, "", "v1", "pods", d->item->target,
-                                 text, len, NULL, err);
+        const vmbi_restore_place at = {"", "v1", "pods", d->item->target, d->name};
+        bool lost = false;
+        rc = vmbi_restore_post(d->r, &at, text, len, &lost, err);
+        if (rc == VMB_E_EXISTS && lost) { /* the name is random: it is ours */
+            vmb_error_free(vmbi_steal(err));
+            rc = VMB_OK;
+        }
     }
     vmb_free(text);
     return rc == VMB_OK ? rc : vmbi_wrap(err, rc, "make the pod that holds its disks");
