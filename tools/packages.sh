@@ -34,6 +34,6 @@ install_packages() {
     echo "installing:$missing"
     $run env DEBIAN_FRONTEND=noninteractive apt-get -qq update || return 1
     # shellcheck disable=SC2086 # a list of words
-    $run env DEBIAN_FRONTEND=noninteractive \
+    $run env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes \
         apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install $missing >/dev/null
 }
