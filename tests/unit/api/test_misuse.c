@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <ftw.h>
 
 #include <poll.h>
@@ -358,6 +359,65 @@ static void two_runs_share_a_context(void **state)
     assert_int_equal(nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+static size_t entries(const char *path)
+{
+    DIR *d = opendir(path);
+    size_t n = 0;
+    assert_non_null(d);
+    while (readdir(d) != NULL) {
+        n++;
+    }
+    (void)closedir(d);
+    return n;
+}
+
+/* A context with a run and a catalogue, from the first to the last. */
+static void live_once(const char *dir, int i)
+{
+    char doc[512];
+    char name[16];
+    vmb_ctx *ctx = NULL;
+    vmb_catalog *cat = NULL;
+    char *text = NULL;
+    (void)snprintf(name, sizeof(name), "b%d", i);
+    assert_int_equal(vmb_ctx_new(&ctx, NULL), VMB_OK);
+    (void)snprintf(doc, sizeof(doc), "{\"path\":\"%s/other\"}", DEMO_CLUSTER);
+    assert_int_equal(vmb_ctx_use(ctx, "cluster.dir", doc, strlen(doc), NULL), VMB_OK);
+    (void)snprintf(doc, sizeof(doc),
+                   "{\"apiVersion\":\"velero.io/v1\",\"kind\":\"BackupStorageLocation\","
+                   "\"metadata\":{\"name\":\"default\"},\"spec\":{\"provider\":"
+                   "\"vmbackup.io/dir\",\"config\":{\"path\":\"%s\"}}}", dir);
+    assert_int_equal(vmb_ctx_add_location(ctx, doc, strlen(doc), NULL), VMB_OK);
+    vmb_run *run = new_run(ctx, name);
+    assert_true(vmb_run_fd(run) >= 0);
+    assert_int_equal(vmb_run_execute(run, NULL), VMB_OK);
+    assert_int_equal(vmb_catalog_open(ctx, NULL, &cat, NULL), VMB_OK);
+    assert_int_equal(vmb_catalog_describe_json(cat, name, &text, NULL, NULL), VMB_OK);
+    vmb_ctx_unref(ctx);
+    vmb_free(text);
+    vmb_run_free(run);
+    vmb_catalog_free(cat);
+}
+
+static void hundred_contexts_leave_no_descriptor_and_no_thread(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/vmb-misuse-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    live_once(dir, 0); /* what the libraries below keep for the process */
+    size_t files = entries("/proc/self/fd");
+    size_t threads = entries("/proc/self/task");
+    for (int i = 1; i <= 100; i++) {
+        live_once(dir, i);
+    }
+    assert_int_equal(entries("/proc/self/fd"), files);
+    for (int i = 0; i < 1000 && entries("/proc/self/task") > threads; i++) {
+        (void)poll(NULL, 0, 10); /* a thread that was joined may be seen for a moment */
+    }
+    assert_int_equal(entries("/proc/self/task"), threads);
+    assert_int_equal(nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 /* A provider that must not be entered twice at a time, and notices when it is. */
 static atomic_int inside;
 static atomic_int entered_twice;
@@ -431,6 +491,7 @@ int main(void)
         cmocka_unit_test(tables_of_other_sizes_are_judged_and_destroyed_once),
         cmocka_unit_test(run_watched_and_cancelled_by_another_thread_ends_clean),
         cmocka_unit_test(two_runs_share_a_context),
+        cmocka_unit_test(hundred_contexts_leave_no_descriptor_and_no_thread),
         cmocka_unit_test(serial_provider_is_entered_by_one_run_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
