@@ -12,7 +12,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def obj(required=(), **properties):
-    out = {"type": "object", "properties": {k.rstrip("_"): v for k, v in properties.items()}}
+    out = {"type": "object"}
+    if properties:  # the server drops an empty map, and every apply would find it missing
+        out["properties"] = {k.rstrip("_"): v for k, v in properties.items()}
     if required:
         out["required"] = list(required)
     return out

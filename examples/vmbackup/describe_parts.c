@@ -55,10 +55,10 @@ static void print_filters(FILE *out, const json_t *spec)
 {
     const json_t *item;
     size_t index;
-    bool scoped = json_object_get(spec, "includedClusterScopedResources") ||
-                  json_object_get(spec, "excludedClusterScopedResources") ||
-                  json_object_get(spec, "includedNamespaceScopedResources") ||
-                  json_object_get(spec, "excludedNamespaceScopedResources");
+    /* Velero's rule: the new filters count unless an old one is used */
+    bool scoped = json_array_size(json_object_get(spec, "includedResources")) == 0 &&
+                  json_array_size(json_object_get(spec, "excludedResources")) == 0 &&
+                  !json_is_boolean(json_object_get(spec, "includeClusterResources"));
     char *text;
 
     fprintf(out, "Namespaces:\n");
