@@ -18,6 +18,8 @@ typedef struct vmbi_repo_format {
     vmb_code (*reset)(vmbi_repo *r, vmb_error **err);
     vmb_code (*renew_index)(vmbi_repo *r, vmb_error **err);
     void (*hash)(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out);
+    void (*hash_pair)(const vmbi_repo *r, const void *a, size_t a_len, vmbi_repo_id *a_out,
+                      const void *b, size_t b_len, vmbi_repo_id *b_out);
     bool (*has_blob)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id);
     bool (*blob_size)(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id,
                       uint64_t *size_bytes);

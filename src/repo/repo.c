@@ -89,6 +89,12 @@ void vmbi_repo_hash(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_
     r->format->hash(r, data, len, out);
 }
 
+void vmbi_repo_hash_pair(const vmbi_repo *r, const void *a, size_t a_len, vmbi_repo_id *a_out,
+                         const void *b, size_t b_len, vmbi_repo_id *b_out)
+{
+    r->format->hash_pair(r, a, a_len, a_out, b, b_len, b_out);
+}
+
 bool vmbi_repo_has_blob(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id)
 {
     return r->format->has_blob(r, type, id);

@@ -108,6 +108,9 @@ vmb_code vmbi_repo_renew_index(vmbi_repo *r, vmb_error **err);
 
 /* ID of a blob with these bytes. */
 void vmbi_repo_hash(const vmbi_repo *r, const void *data, size_t len, vmbi_repo_id *out);
+/* The same for two blobs at once, in little more than the time of one when they are alike in size. */
+void vmbi_repo_hash_pair(const vmbi_repo *r, const void *a, size_t a_len, vmbi_repo_id *a_out,
+                         const void *b, size_t b_len, vmbi_repo_id *b_out);
 /* Is the blob stored, or on its way into the store? */
 bool vmbi_repo_has_blob(vmbi_repo *r, vmbi_blob_type type, const vmbi_repo_id *id);
 /* Plaintext size of a blob; false when it is not known. */

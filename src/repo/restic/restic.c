@@ -384,6 +384,19 @@ static void restic_hash(const vmbi_repo *base, const void *data, size_t len, vmb
     vmbi_sha256(data, len, out->b);
 }
 
+static void restic_hash_pair(const vmbi_repo *base, const void *a, size_t a_len, vmbi_repo_id *a_out,
+                             const void *b, size_t b_len, vmbi_repo_id *b_out)
+{
+    vmbi_sha256_state s, t;
+
+    (void)base;
+    vmbi_sha256_begin(&s);
+    vmbi_sha256_begin(&t);
+    vmbi_sha256_add_pair(&s, a, a_len, &t, b, b_len);
+    vmbi_sha256_end(&s, a_out->b);
+    vmbi_sha256_end(&t, b_out->b);
+}
+
 static void restic_stats(vmbi_repo *base, vmbi_repo_stats *out)
 {
     vmbi_restic *r = vmbi_restic_of(base);
@@ -409,6 +422,7 @@ const vmbi_repo_format vmbi_repo_restic = {
     .reset = restic_reset,
     .renew_index = vmbi_restic_renew_index,
     .hash = restic_hash,
+    .hash_pair = restic_hash_pair,
     .has_blob = vmbi_restic_has,
     .blob_size = vmbi_restic_size,
     .save_blob = vmbi_restic_save_blob,

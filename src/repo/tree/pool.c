@@ -20,6 +20,20 @@ static vmbi_pool_job *take_job(vmbi_pool *p)
     return job;
 }
 
+/* A second job to hash beside the first: where nothing is stored there is no pack to hash beside a
+ * blob. Caller holds the lock. */
+static vmbi_pool_job *take_second(vmbi_pool *p, const vmbi_pool_job *job)
+{
+    vmbi_pool_job *next = p->first;
+    if (p->known < VMBI_POOL_PAIR_KNOWN || p->dry_run || p->failed_code != VMB_OK ||
+        job->task != NULL || next == NULL || next->task != NULL) {
+        return NULL;
+    }
+    p->first = next->next;
+    p->last = p->first == NULL ? NULL : p->last;
+    return next;
+}
+
 vmb_code vmbi_pool_save_now(vmbi_pool *p, vmbi_blob_type type, const void *data, size_t len,
                             vmbi_repo_id *id, bool *known, vmb_error **err)
 {
@@ -42,18 +56,23 @@ vmb_code vmbi_pool_save_now(vmbi_pool *p, vmbi_blob_type type, const void *data,
     return VMB_OK;
 }
 
-/* Saves the job's data; the lock is not held. */
-static void save(vmbi_pool *p, vmbi_pool_job *job, bool skip)
+/* Saves the job's data, whose ID may be known already; the lock is not held. */
+static void save(vmbi_pool *p, vmbi_pool_job *job, bool skip, bool hashed)
 {
     vmb_error *why = NULL;
     vmb_code rc = VMB_OK;
-    if (!skip) {
-        rc = vmbi_pool_save_now(p, VMBI_BLOB_DATA, job->data, job->len, job->id, NULL, &why);
+    bool known = false;
+    if (!skip && hashed) {
+        rc = vmbi_repo_save_hashed(p->repo, VMBI_BLOB_DATA, job->id, job->data, job->len, &known,
+                                   &why);
+    } else if (!skip) {
+        rc = vmbi_pool_save_now(p, VMBI_BLOB_DATA, job->data, job->len, job->id, &known, &why);
     }
     if (!p->keep_spares && job->ring == NULL) {
         vmbi_free(vmbi_steal(&job->data));
     }
     (void)pthread_mutex_lock(&p->lock);
+    p->known = known ? p->known + 1 : 0;
     if (job->ring != NULL) {
         job->ring->parts[job->part].lent = false;
         job->data = NULL;
@@ -72,6 +91,25 @@ static void save(vmbi_pool *p, vmbi_pool_job *job, bool skip)
     vmbi_free(job->data);
 }
 
+static void save_both(vmbi_pool *p, vmbi_pool_job *a, vmbi_pool_job *b)
+{
+    vmbi_repo_hash_pair(p->repo, a->data, a->len, a->id, b->data, b->len, b->id);
+    save(p, a, false, true);
+    save(p, b, false, true);
+    vmbi_free(b);
+}
+
+/* Caller holds the lock. */
+static void count_done(vmbi_pool *p, vmbi_pool_group *group, bool is_task)
+{
+    p->n_tasks -= is_task ? 1 : 0;
+    group->pending--;
+    /* who waits for room goes on at half of the tasks, not at each one */
+    if (group->pending == 0 || !is_task || p->n_tasks == VMBI_POOL_MAX_TASKS / 2) {
+        (void)pthread_cond_broadcast(&p->room);
+    }
+}
+
 static void *work(void *arg)
 {
     vmbi_pool *p = arg;
@@ -85,19 +123,23 @@ static void *work(void *arg)
         bool skip = p->failed_code != VMB_OK;
         bool is_task = job->task != NULL;
         vmbi_pool_group *group = job->group;
+        vmbi_pool_job *second = take_second(p, job);
+        vmbi_pool_group *second_group = second != NULL ? second->group : NULL;
         (void)pthread_mutex_unlock(&p->lock);
         if (is_task) {
             job->task(job->arg, number); /* the job is gone when the group is waited for */
+        } else if (second != NULL) {
+            save_both(p, job, second);
         } else {
-            save(p, job, skip);
+            save(p, job, skip, false);
+        }
+        if (!is_task) {
             vmbi_free(job);
         }
         (void)pthread_mutex_lock(&p->lock);
-        p->n_tasks -= is_task ? 1 : 0;
-        group->pending--;
-        /* who waits for room goes on at half of the tasks, not at each one */
-        if (group->pending == 0 || !is_task || p->n_tasks == VMBI_POOL_MAX_TASKS / 2) {
-            (void)pthread_cond_broadcast(&p->room);
+        count_done(p, group, is_task);
+        if (second_group != NULL) {
+            count_done(p, second_group, false);
         }
     }
     (void)pthread_mutex_unlock(&p->lock);

@@ -44,7 +44,8 @@ enum {
     VMBI_POOL_MAX_THREADS = 16,
     VMBI_POOL_MAX_SPARES = 4,
     VMBI_POOL_MAX_TASKS = 256, /* that wait or run */
-    VMBI_POOL_WAKE_TASKS = 16  /* so many small tasks are worth waking a worker */
+    VMBI_POOL_WAKE_TASKS = 16, /* so many small tasks are worth waking a worker */
+    VMBI_POOL_PAIR_KNOWN = 8   /* after so many known blobs the next are hashed two at a time */
 };
 
 typedef struct vmbi_pool {
@@ -61,6 +62,7 @@ typedef struct vmbi_pool {
     bool stopping;
     bool dry_run; /* set it after init: blobs are hashed and counted, not saved */
     uint64_t dry_blobs, dry_bytes; /* that would have been new */
+    size_t known;     /* how many blobs one after the other were in the repository */
     bool keep_spares;
     uint8_t *spares[VMBI_POOL_MAX_SPARES];
     size_t n_spares;

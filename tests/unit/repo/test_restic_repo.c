@@ -18,6 +18,7 @@
 #include "base/job.h"
 #include "codec/digest.h"
 #include "repo/repo.h"
+#include "repo/tree/pool.h"
 
 enum { MAX_FILES = 400 };
 
@@ -800,6 +801,40 @@ static void work_without_its_lock_leaves_no_index(void **state)
     assert_int_equal(count("p/index/"), 0);
 }
 
+/* Where all is known already blobs are hashed two at a time. */
+static void pool_gives_the_same_ids_for_new_and_known_blobs(void **state)
+{
+    enum { BLOBS = 60 };
+    vmbi_repo *r = make_ready();
+    vmbi_repo_id ids[2][BLOBS];
+    vmbi_repo_stats stats;
+    size_t k = 0, i = 0;
+
+    (void)state;
+    memset(ids, 0, sizeof(ids));
+    for (k = 0; k < 2; k++) {
+        vmbi_pool pool;
+        vmbi_pool_group group = {0};
+
+        assert_int_equal(vmbi_pool_init(&pool, r, 2, 64 << 20, NULL), VMB_OK);
+        for (i = 0; i < BLOBS; i++) {
+            const size_t len = 1 + i * 997 % 50000;
+            uint8_t *data = vmbi_zalloc(len + 8);
+
+            fill(data, len, 50000 + i);
+            data[0] = (uint8_t)i;
+            assert_int_equal(vmbi_pool_save(&pool, data, len, &ids[k][i], &group, NULL), VMB_OK);
+        }
+        assert_int_equal(vmbi_pool_wait(&pool, &group, NULL), VMB_OK);
+        vmbi_pool_done(&pool);
+    }
+    assert_memory_equal(ids[0], ids[1], sizeof(ids[0]));
+    vmbi_repo_get_stats(r, &stats);
+    assert_int_equal(stats.blobs_new, BLOBS);
+    assert_int_equal(stats.blobs_known, BLOBS);
+    vmbi_repo_close(r);
+}
+
 static void options_out_of_range_are_refused(void **state)
 {
     vmbi_repo_options o = options();
@@ -901,6 +936,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(work_that_fails_leaves_an_index_of_its_uploads, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(work_without_its_lock_leaves_no_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(pool_gives_the_same_ids_for_new_and_known_blobs, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(run_of_blobs_gives_each_once_in_order_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(run_of_blobs_that_overlap_gives_them_all_the_same, setup,
                                         teardown),
