@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The volumes of one pod, filled one after the other by volume providers. A volume is there once
  * the pod's node has mounted it; until then the provider finds no place, and it is tried again. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -10,6 +11,7 @@
 #include "core/restore/podvolumes.h"
 
 #define RETRY_NS (INT64_C(500) * VMBI_MS)
+#define TELL_NS VMBI_SECOND /* between events of progress */
 
 enum { MAX_VOLUMES = 10000 };
 
@@ -68,6 +70,7 @@ typedef struct attempt {
     vmbi_json *claim;     /* owned; NULL: none */
     vmbi_json *pv;        /* owned; NULL: none */
     char subject[600];    /* for events */
+    _Atomic(int64_t) told_ns; /* of the last event */
 } attempt;
 
 static vmbi_json *fetch(vmbi_restore *r, const char *resource, const char *ns, const char *name,
@@ -207,9 +210,13 @@ static const vmb_volume_provider *best_provider(attempt *a, vmb_job *job, const 
 /* May come from threads of the provider. */
 static void progress(void *user, int64_t done_bytes, int64_t total_bytes)
 {
-    const attempt *a = user;
-    vmbi_events_emit(a->r->events, VMB_EVENT_VOLUME, VMB_LOG_INFO, a->subject, "restoring",
-                     done_bytes, total_bytes);
+    attempt *a = user;
+    int64_t now = vmbi_mono_ns();
+    int64_t last = atomic_load_explicit(&a->told_ns, memory_order_relaxed);
+    if (now - last >= TELL_NS && atomic_compare_exchange_strong(&a->told_ns, &last, now)) {
+        vmbi_events_emit(a->r->events, VMB_EVENT_VOLUME, VMB_LOG_INFO, a->subject, "restoring",
+                         done_bytes, total_bytes);
+    }
 }
 
 /* record NULL: nothing but the file that ends the wait. */
