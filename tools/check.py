@@ -374,11 +374,11 @@ def compiler(name):
     return {"CC": name, "CC_LD": "gold"} if shutil.which("ld.gold") else {"CC": name}
 
 
-def sanitizer_plan(checker, short, name, what, *options):
+def sanitizer_plan(checker, short, name, what):
     build = checker.folder(short)
     yield Suite("build: " + name,
                 setup(build, "-Db_sanitize=" + what, "--buildtype=debug", "-Dexamples=disabled",
-                      "-Dhardening=false", *options, env=compiler("gcc")), 900,
+                      "-Dhardening=false", env=compiler("gcc")), 900,
                 needs=("gcc",), lane=CPU)
     yield Suite("unit under " + name,
                 [test(build, "--suite", "unit", "--timeout-multiplier", "8")], 900, "meson",
@@ -420,7 +420,7 @@ def rig_plan(checker):
 def full_plan(checker):
     gcc = checker.folder("gcc")
     yield from quick_plan(checker)
-    yield from sanitizer_plan(checker, "tsan", "TSan", "thread", "-Doptimization=1")
+    yield from sanitizer_plan(checker, "tsan", "TSan", "thread")
     yield from sanitizer_plan(checker, "asan", "ASan and UBSan", "address,undefined")
     yield from clang_plan(checker)
     yield from rig_plan(checker)
