@@ -47,6 +47,7 @@ NAMESPACED = {
     "leases.coordination.k8s.io": "create",
     "leases.coordination.k8s.io [vmbackup-operator]": "patch",
     "events": "create",
+    "pods": "delete",
     "pods/exec": "create",
     "volumesnapshots.snapshot.storage.k8s.io": "create delete patch",
     "volumesnapshotcontents.snapshot.storage.k8s.io": "create delete patch",
