@@ -47,7 +47,7 @@ static int64_t days_from_civil(int64_t year, int month, int day)
 }
 
 struct parts {
-    int year, month, day, hour, minute, second, weekday;
+    int year, month, day, hour, minute, second;
 };
 
 static struct parts split_time(int64_t unix_ns)
@@ -60,7 +60,6 @@ static struct parts split_time(int64_t unix_ns)
     p.hour = rest / 3600;
     p.minute = rest / 60 % 60;
     p.second = rest % 60;
-    p.weekday = (int)(((days + 4) % 7 + 7) % 7); /* 1970-01-01 was a Thursday */
     return p;
 }
 
@@ -94,17 +93,8 @@ void vmbi_format_iso_basic(int64_t unix_ns, char out[VMBI_RFC3339_SIZE])
                    p.hour, p.minute, p.second);
 }
 
-static const char *const weekdays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-
-void vmbi_format_http_date(int64_t unix_ns, char out[VMBI_RFC3339_SIZE])
-{
-    struct parts p = split_time(unix_ns);
-    (void)snprintf(out, VMBI_RFC3339_SIZE, "%s, %02d %s %04d %02d:%02d:%02d GMT",
-                   weekdays[p.weekday], p.day, months[p.month - 1], p.year, p.hour, p.minute,
-                   p.second);
-}
 
 /* Reads exactly n digits at *s and moves on. */
 static bool digits(const char **s, int n, int *out)
@@ -230,4 +220,13 @@ bool vmbi_parse_http_date(const char *s, int64_t *unix_ns)
     }
     *unix_ns = unix_s * VMBI_SECOND;
     return true;
+}
+
+int64_t vmbi_unix_left(int64_t now, int64_t since, int64_t period)
+{
+    int64_t gone;
+    if (now < since || __builtin_sub_overflow(now, since, &gone) || gone >= period) {
+        return 0;
+    }
+    return period - gone;
 }

@@ -18,9 +18,12 @@ int64_t vmbi_unix_ns(void);
 void vmbi_format_rfc3339(int64_t unix_ns, char out[VMBI_RFC3339_SIZE]);
 /* Accepts fractions and offsets; false when malformed. */
 bool vmbi_parse_rfc3339(const char *s, int64_t *unix_ns);
-/* "20130524T000000Z" and "20130524" for AWS signatures; "Fri, 24 May 2013 00:00:00 GMT". */
+/* "20130524T000000Z", for AWS signatures. */
 void vmbi_format_iso_basic(int64_t unix_ns, char out[VMBI_RFC3339_SIZE]);
-void vmbi_format_http_date(int64_t unix_ns, char out[VMBI_RFC3339_SIZE]);
+/* Reads "Fri, 24 May 2013 00:00:00 GMT". */
 bool vmbi_parse_http_date(const char *s, int64_t *unix_ns);
+/* What is left now of a period (not negative) that began then: nothing, too, when the clock has been
+ * set back since. */
+int64_t vmbi_unix_left(int64_t now, int64_t since, int64_t period);
 
 #endif

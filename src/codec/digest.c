@@ -151,11 +151,6 @@ void vmbi_hmac_sha256(const void *key, size_t key_len, const void *data, size_t 
     hmac(VMBI_SHA256, key, key_len, data, len, out);
 }
 
-void vmbi_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[20])
-{
-    hmac(VMBI_SHA1, key, key_len, data, len, out);
-}
-
 uint32_t vmbi_crc32(uint32_t crc, const void *data, size_t len)
 {
     return len == 0 ? crc : crc32_gzip_refl(crc, data, len);

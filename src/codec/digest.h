@@ -11,7 +11,6 @@ void vmbi_sha256(const void *data, size_t len, uint8_t out[32]);
 void vmbi_md5(const void *data, size_t len, uint8_t out[16]);
 void vmbi_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                       uint8_t out[32]);
-void vmbi_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[20]);
 typedef struct vmbi_digest vmbi_digest; /* streaming */
 enum { VMBI_SHA256 = 1, VMBI_MD5 = 2, VMBI_SHA1 = 3 };
 vmb_code vmbi_digest_new(int kind, vmbi_digest **out, vmb_error **err);

@@ -41,7 +41,5 @@ vmb_code vmbi_doc_parse(const char *text, size_t len, const char *what, vmbi_doc
 typedef vmb_code (*vmbi_doc_fn)(void *user, vmbi_json *doc, int line, vmb_error **err);
 vmb_code vmbi_doc_parse_stream(const char *text, size_t len, const char *what, vmbi_doc_fn fn,
                                void *user, vmb_error **err);
-/* Prints a tree as block YAML (for `-o yaml`). */
-vmb_code vmbi_yaml_print(const vmbi_json *v, vmbi_buf *out, vmb_error **err);
 
 #endif

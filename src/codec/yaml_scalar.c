@@ -194,14 +194,6 @@ static kind classify(const char *s, size_t len, int64_t *integer, double *real)
     return k != STRING ? k : parse_number(s, len, integer, real);
 }
 
-bool vmbi_yaml_is_typed(const char *s, size_t len)
-{
-    int64_t integer;
-    double real;
-
-    return classify(s, len, &integer, &real) != STRING;
-}
-
 static vmb_code make_string(const char *s, size_t len, vmbi_json **out, vmb_error **err)
 {
     vmbi_json *v;

@@ -13,7 +13,5 @@ vmb_code vmbi_yaml_scalar(const char *tag, bool plain, const char *s, size_t len
                           vmb_error **err);
 /* May a sequence (else a mapping) have this tag? */
 bool vmbi_yaml_tag_fits_collection(const char *tag, bool sequence);
-/* Would it, plain and untagged, give something else than a string? */
-bool vmbi_yaml_is_typed(const char *s, size_t len);
 
 #endif

@@ -200,13 +200,6 @@ const vmbi_problems *vmbi_spec_notes(const vmb_spec *spec)
     return spec->text != NULL ? &spec->text->notes : NULL;
 }
 
-const char *vmbi_spec_name(const vmb_spec *spec)
-{
-    const char *name = vmbi_json_path_str(spec->root, "metadata.name");
-
-    return name != NULL ? name : "";
-}
-
 /* ---- defaults ------------------------------------------------------------------------------ */
 
 int64_t vmbi_backup_duration_ns(const vmbi_json *spec, const char *field, int64_t dflt)

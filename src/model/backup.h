@@ -40,7 +40,6 @@ struct vmbi_field;
 const struct vmbi_field *vmbi_spec_fields(const vmb_spec *spec);
 /* What was noticed while reading the text (look-alike characters …); NULL when nothing. */
 const vmbi_problems *vmbi_spec_notes(const vmb_spec *spec);
-const char *vmbi_spec_name(const vmb_spec *spec); /* metadata.name; "" when unset. Borrowed. */
 
 /* A deep copy of the Backup as a run works with it: apiVersion and kind set; ttl,
  * csiSnapshotTimeout and itemOperationTimeout with Velero's defaults (0 counts as unset);

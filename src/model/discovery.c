@@ -412,16 +412,6 @@ const vmbi_resource *vmbi_discovery_at(const vmbi_discovery *d, size_t i)
     return i < d->n_collected ? d->collected[i] : NULL;
 }
 
-size_t vmbi_discovery_all_count(const vmbi_discovery *d)
-{
-    return d->n;
-}
-
-const vmbi_resource *vmbi_discovery_all_at(const vmbi_discovery *d, size_t i)
-{
-    return i < d->n ? &d->all[i] : NULL;
-}
-
 const vmbi_resource *vmbi_discovery_find_gr(const vmbi_discovery *d, const char *group_resource)
 {
     return vmbi_map_get(&d->by_gr, group_resource);

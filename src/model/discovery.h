@@ -36,10 +36,6 @@ void vmbi_discovery_free(vmbi_discovery *d);
 size_t vmbi_discovery_count(const vmbi_discovery *d);
 const vmbi_resource *vmbi_discovery_at(const vmbi_discovery *d, size_t i);
 
-/* Every resource (any version, any verbs) in the server's order. */
-size_t vmbi_discovery_all_count(const vmbi_discovery *d);
-const vmbi_resource *vmbi_discovery_all_at(const vmbi_discovery *d, size_t i);
-
 /* Look-ups return NULL when absent. version NULL: the preferred one. */
 const vmbi_resource *vmbi_discovery_find(const vmbi_discovery *d, const char *group,
                                          const char *version, const char *resource);

@@ -113,10 +113,6 @@ vmb_code vmbi_stream_recv(vmbi_stream *s, void *buf, size_t size, const vmbi_lim
                           size_t *got, vmb_error **err);
 void vmbi_stream_free(vmbi_stream *s);
 
-/* Descriptor to poll for input before vmbi_stream_recv; data may be waiting inside TLS all the
- * same, so receive first with limits that have already passed (VMB_E_TIMEOUT: nothing there). */
-int vmbi_stream_fd(const vmbi_stream *s);
-
 /* Percent-encodes into out: every byte but A-Z a-z 0-9 - . _ ~ and those in `keep`. */
 void vmbi_url_encode(vmbi_buf *out, const char *s, size_t len, const char *keep);
 

@@ -191,11 +191,6 @@ vmb_code vmbi_stream_recv(vmbi_stream *s, void *buf, size_t size, const vmbi_lim
     return code;
 }
 
-int vmbi_stream_fd(const vmbi_stream *s)
-{
-    return (int)s->fd;
-}
-
 void vmbi_stream_free(vmbi_stream *s)
 {
     vmbi_sigpipe guard;

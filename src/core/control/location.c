@@ -26,8 +26,7 @@ static int64_t due_in(const vmb_control *c, const vmbi_json *tree)
     if (period == 0) {
         return -1;
     }
-    int64_t left = at + period - vmbi_unix_ns();
-    return left > 0 ? left : 0;
+    return vmbi_unix_left(vmbi_unix_ns(), at, period);
 }
 
 static vmb_code write_phase(vmb_control *c, const vmbi_json *tree, const char *phase,

@@ -317,8 +317,7 @@ static int64_t due_in(const vmb_control *c, const vmbi_json *tree)
     if (last == NULL || !vmbi_parse_rfc3339(last, &at)) {
         return 0;
     }
-    int64_t left = at + period - vmbi_unix_ns();
-    return left > 0 ? left : 0;
+    return vmbi_unix_left(vmbi_unix_ns(), at, period);
 }
 
 static vmb_code write_synced(vmb_control *c, const char *name, vmb_error **err)

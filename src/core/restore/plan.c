@@ -87,10 +87,14 @@ static void *worker(void *user)
 
 static void pool_init(pool *p, vmbi_restore *r)
 {
+    pthread_condattr_t steady;
     *p = (pool){.r = r};
+    (void)pthread_condattr_init(&steady);
+    (void)pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->more, NULL);
-    (void)pthread_cond_init(&p->less, NULL);
+    (void)pthread_cond_init(&p->less, &steady);
+    (void)pthread_condattr_destroy(&steady);
 }
 
 /* Providers that take one call at a time get no threads but the caller's. */
@@ -109,7 +113,7 @@ static void pool_start(pool *p, size_t wanted)
  * before and after. */
 static void wait_and_tell(pool *p)
 {
-    int64_t until = vmbi_unix_ns() + TELL_NS;
+    int64_t until = vmbi_mono_ns() + TELL_NS;
     struct timespec t = {(time_t)(until / VMBI_SECOND), (long)(until % VMBI_SECOND)};
     (void)pthread_cond_timedwait(&p->less, &p->lock, &t);
     (void)pthread_mutex_unlock(&p->lock);

@@ -381,7 +381,9 @@ kind: Backup
 metadata: {name: %s, namespace: velero}
 spec: {includeClusterResources: true}
 """ % name)
-        self.rig.wait(lambda: self.phase("backups", name) != "", 30, "begun backup")
+        # one that is ReadyToStart when the operator ends is taken up by the next
+        self.rig.wait(lambda: self.phase("backups", name) not in ("", "New", "ReadyToStart"), 60,
+                      "begun backup")
         return True
 
     def probes_are_answered_while_clients_dawdle(self):

@@ -94,20 +94,14 @@ static void hmac_rfc_vectors_match(void **state)
     memset(key, 0xaa, sizeof(key));
     vmbi_hmac_sha256(key, 131, "Test Using Larger Than Block-Size Key - Hash Key First", 54, d);
     assert_hex(d, 32, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
-    vmbi_hmac_sha1("Jefe", 4, "what do ya want for nothing?", 28, d);
-    assert_hex(d, 20, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
-    vmbi_hmac_sha1(key, 80, "Test Using Larger Than Block-Size Key - Hash Key First", 54, d);
-    assert_hex(d, 20, "aa4ae5e15272d00e95705637ce8a3b55ed402112");
 }
 
-/* AWS's published examples: the V4 signing key of 2013-05-24 and a V2 signature. */
+/* AWS's published example: the V4 signing key of 2013-05-24. */
 static void hmac_aws_vectors_match(void **state)
 {
     static const char secret[] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-    static const char sts[] = "GET\n\n\nTue, 27 Mar 2007 19:36:42 +0000\n"
-                              "/awsexamplebucket1/photos/puppy.jpg";
     uint8_t k[32];
-    char text[64], first[64] = "AWS4";
+    char first[64] = "AWS4";
 
     (void)state;
     memcpy(first + 4, secret, sizeof(secret));
@@ -116,9 +110,6 @@ static void hmac_aws_vectors_match(void **state)
     vmbi_hmac_sha256(k, 32, "s3", 2, k);
     vmbi_hmac_sha256(k, 32, "aws4_request", 12, k);
     assert_hex(k, 32, "dbb893acc010964918f1fd433add87c70e8b0db6be30c1fbeafefa5ec6ba8378");
-    vmbi_hmac_sha1(secret, strlen(secret), sts, strlen(sts), k);
-    vmbi_base64(k, 20, text);
-    assert_string_equal(text, "qgk2+6Sv9/oM7G3qLEjTH1a1l1g=");
 }
 
 static uint32_t crc_slow(uint32_t poly, const uint8_t *p, size_t len)

@@ -68,7 +68,7 @@ static void backup_clone_keeps_places_after_the_original_is_gone(void **state)
     assert_int_equal(vmbi_spec_clone(spec, &copy, NULL), VMB_OK);
     vmbi_spec_free(spec);
     assert_string_equal(copy->source, "b.yaml");
-    assert_string_equal(vmbi_spec_name(copy), "a");
+    assert_string_equal(vmbi_json_path_str(copy->root, "metadata.name"), "a");
     assert_int_equal(vmbi_backup_validate(copy, &p, NULL), VMB_OK);
     assert_int_equal(p.n, 1);
     assert_int_equal(p.v[0].line, 5);
