@@ -301,7 +301,7 @@ static vmb_code action_machine(vmbi_restore *r, vmbi_ritem *item, vmb_error **er
     related_if_there(r, item, "controllerrevisions.apps",
                      vmbi_json_path_str(spec, "preference.revisionName"));
     related_of_machine(r, item, instance);
-    if (spec != NULL && !vmbi_restore_fill_machine(r, item, instance)) {
+    if (spec != NULL && !vmbi_restore_fill_machine(r, item, instance) && !item->skip) {
         vmbi_json_del(spec, "running"); /* it must not start on disks without their content */
         ok = vmbi_json_set_str(spec, "runStrategy", "Halted");
         vmbi_restore_warn(r, item->target, NULL,
@@ -330,7 +330,9 @@ static vmb_code action_instance(vmbi_restore *r, vmbi_ritem *item, vmb_error **e
     vmbi_json *spec = vmbi_json_get(item->obj, "spec");
     related_of_machine(r, item, spec);
     if (!vmbi_restore_fill_machine(r, item, spec)) {
-        return vmbi_fail(err, VMB_E_STATE, "a disk of it was not restored, and it would start");
+        return item->skip ? VMB_OK
+                          : vmbi_fail(err, VMB_E_STATE,
+                                      "a disk of it was not restored, and it would start");
     }
     return edit_machine(r, spec) ? VMB_OK : vmbi_fail_nomem(err);
 }

@@ -18,19 +18,27 @@ typedef struct disks {
     const vmbi_ritem *item;
     vmbi_fill_pod pod;
     vmbi_json *doc; /* of the pod that holds them */
+    bool stopped;   /* the machine does not run */
     char name[NAME_SIZE];
 } disks;
 
-static vmbi_json *get_claim(vmbi_restore *r, const char *ns, const char *name)
+/* NULL in *out: there is none. */
+static vmb_code get_claim(vmbi_restore *r, const char *ns, const char *name, vmbi_json **out,
+                          vmb_error **err)
 {
     vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
-    vmbi_json *claim = NULL;
-    if (vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "persistentvolumeclaims", ns, name, &text,
-                         NULL) == VMB_OK) {
-        (void)vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, &claim, NULL);
+    vmb_error *why = NULL;
+    vmb_code rc = vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "persistentvolumeclaims", ns,
+                                   name, &text, &why);
+    if (rc == VMB_OK) {
+        rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, out, &why);
+    } else if (rc == VMB_E_NOT_FOUND) {
+        vmb_error_free(vmbi_steal(&why));
+        rc = VMB_OK;
     }
     vmbi_buf_free(&text);
-    return claim;
+    vmbi_error_move(err, &why);
+    return rc;
 }
 
 /* ---- the pod ------------------------------------------------------------------------------- */
@@ -157,8 +165,8 @@ static vmb_code look_at(disks *d, const char *claim, const vmbi_json *instance_s
 {
     const vmbi_json *record =
         claim != NULL ? vmbi_restore_record_of_claim(d->r, d->item->ns, claim) : NULL;
-    vmbi_json *live = record != NULL ? get_claim(d->r, d->item->target, claim) : NULL;
-    vmb_code rc = VMB_OK;
+    vmbi_json *live = NULL;
+    vmb_code rc = record != NULL ? get_claim(d->r, d->item->target, claim, &live, err) : VMB_OK;
     if (vmbi_json_get(vmbi_json_path(live, "metadata.annotations"), VMBI_CONTENT_NOTE) != NULL) {
         if (d->doc == NULL) {
             rc = begin_pod(d, instance_spec, err);
@@ -174,27 +182,37 @@ static vmb_code look_at(disks *d, const char *claim, const vmbi_json *instance_s
     return rc;
 }
 
-/* A machine that was started in spite of its empty disks: they are in use. */
-static bool is_running(const disks *d)
+/* A machine that was started in spite of its empty disks: they are in use. Where that cannot be
+ * told, nothing is written to them. */
+static vmb_code check_stopped(disks *d, vmb_error **err)
 {
     vmbi_buf text = VMBI_BUF_INIT(VMBI_OBJECT_MAX_BYTES);
+    vmb_error *why = NULL;
     vmb_code rc =
         vmbi_cluster_get(&d->r->cluster, &d->r->job, "kubevirt.io", NULL,
-                         "virtualmachineinstances", d->item->target, d->item->name, &text, NULL);
+                         "virtualmachineinstances", d->item->target, d->item->name, &text, &why);
     vmbi_buf_free(&text);
-    return rc == VMB_OK;
+    d->stopped = rc == VMB_E_NOT_FOUND;
+    if (rc != VMB_OK && !d->stopped) {
+        vmbi_error_move(err, &why);
+        return vmbi_wrap(err, rc, "look whether the machine runs");
+    }
+    vmb_error_free(why);
+    return d->stopped ? VMB_OK
+                      : vmbi_fail(err, VMB_E_STATE, "the machine runs: its disks are in use");
 }
 
 static vmb_code fill(disks *d, vmb_error **err)
 {
-    if (is_running(d)) {
-        return vmbi_fail(err, VMB_E_STATE, "the machine runs: its disks are in use");
+    vmb_code rc = check_stopped(d, err);
+    if (rc != VMB_OK) {
+        return rc;
     }
     if (!vmbi_restore_has_filler(d->r)) {
         return vmbi_fail(err, VMB_E_UNSUPPORTED,
                          "no volume provider is registered that can fill its disks");
     }
-    vmb_code rc = create_pod(d, err);
+    rc = create_pod(d, err);
     if (rc != VMB_OK) {
         return rc;
     }
@@ -209,7 +227,7 @@ static vmb_code fill(disks *d, vmb_error **err)
     return rc;
 }
 
-bool vmbi_restore_fill_machine(vmbi_restore *r, const vmbi_ritem *item,
+bool vmbi_restore_fill_machine(vmbi_restore *r, vmbi_ritem *item,
                                const vmbi_json *instance_spec)
 {
     static const char *const paths[] = {"persistentVolumeClaim.claimName", "dataVolume.name"};
@@ -230,6 +248,7 @@ bool vmbi_restore_fill_machine(vmbi_restore *r, const vmbi_ritem *item,
     if (rc != VMB_OK && !vmbi_restore_is_over(r, rc, &why)) {
         vmbi_restore_error(r, item->target, why, "disks of %s are not restored", item->name);
     }
+    item->skip = item->skip || (!good && (!d.stopped || vmbi_restore_is_broken(r)));
     vmb_error_free(why);
     vmbi_fill_pod_done(&d.pod);
     vmbi_json_free(d.doc);

@@ -99,8 +99,9 @@ void vmbi_restore_record_end(vmbi_restore *r, const vmbi_fill_volume *v, const v
 
 /* Fills the disks of a machine before it is made, by a pod that holds them meanwhile: its own pod
  * is KubeVirt's to make, and would start on empty disks. False: a disk has not its content, and the
- * errors are noted. */
-bool vmbi_restore_fill_machine(vmbi_restore *r, const vmbi_ritem *item,
+ * errors are noted; with item->skip: the machine is not to be touched, since it runs or may run, or
+ * since the restore ends and the run that continues it fills the disks. */
+bool vmbi_restore_fill_machine(vmbi_restore *r, vmbi_ritem *item,
                                const vmbi_json *instance_spec);
 
 #endif

@@ -109,6 +109,7 @@ static void machine_that_runs_is_not_written_to(void **state)
     vmbi_json *report = restore(f, into_new, "PartiallyFailed");
     assert_non_null(strstr(error_of(report, "new"), "its disks are in use"));
     assert_int_equal(f->fills, 0);
+    assert_null(find(f, "virtualmachines.kubevirt.io/new/vm")); /* nor halted, nor made */
     vmbi_json_free(report);
 }
 
