@@ -285,12 +285,13 @@ static void after_create(vmbi_restore *r, vmbi_ritem *item, const target *t, boo
         wait_definition(r, item, t);
     }
     bool pod = strcmp(item->group_resource, pods) == 0;
-    if (pod && resumed) { /* one that waits no more has its volumes, and has written to them */
+    bool found = resumed || item->lost;
+    if (pod && found) { /* one that waits no more has its volumes, and has written to them */
         (void)vmbi_restore_note_waiting(r, item);
     }
     if (pod && vmbi_restore_follows_up(r, resumed) &&
         (vmbi_restore_note_pod(r, item, &why) != VMB_OK ||
-         (!resumed && vmbi_restore_note_volumes(r, item, r->uid, &why) != VMB_OK)) &&
+         (!found && vmbi_restore_note_volumes(r, item, r->uid, &why) != VMB_OK)) &&
         !vmbi_restore_is_over(r, vmb_error_code(why), &why)) {
         vmbi_restore_error(r, item->target, why, "hooks of pod %s", item->name);
     }
@@ -324,7 +325,7 @@ const vmbi_restored *vmbi_restore_create(vmbi_restore *r, vmbi_ritem *item)
     const vmbi_restored *what =
         rc == VMB_OK ? &vmbi_restored_created : create_failed(r, item, &t, rc, &why);
     if (what == &vmbi_restored_created) {
-        after_create(r, item, &t, rc != VMB_OK && !item->lost);
+        after_create(r, item, &t, rc != VMB_OK && (r->resumed || !item->lost));
     }
     vmb_error_free(why);
     return what;

@@ -172,19 +172,27 @@ bool vmbi_restore_note_waiting(vmbi_restore *r, const vmbi_ritem *item)
     vmb_error *why = NULL;
     bool waits = false;
     const char *name = vmbi_json_path_str(item->obj, "metadata.name");
-    if (vmbi_json_len(r->pod_volumes) > 0 && name != NULL &&
-        vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "pods", item->target, name, &text, NULL) ==
-            VMB_OK &&
-        vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, &pod, NULL) == VMB_OK) {
+    vmb_code rc = VMB_E_NOT_FOUND;
+    if (vmbi_json_len(r->pod_volumes) > 0 && name != NULL) {
+        rc = vmbi_cluster_get(&r->cluster, &r->job, "", "v1", "pods", item->target, name, &text,
+                              &why);
+    }
+    if (rc == VMB_OK) {
+        rc = vmbi_json_parse(text.data != NULL ? text.data : "", text.len, name, &pod, &why);
+    }
+    if (rc != VMB_OK && rc != VMB_E_NOT_FOUND && !vmbi_restore_is_over(r, rc, &why)) {
+        vmbi_restore_error(r, item->target, why, "pod %s: its volumes may be empty", name);
+    } else if (rc == VMB_OK) {
         const char *uid = waits_for(pod);
         waits = uid != NULL;
-        vmb_code rc = waits ? vmbi_restore_note_volumes(r, item, uid, &why) : VMB_OK;
+        rc = waits ? vmbi_restore_note_volumes(r, item, uid, &why) : VMB_OK;
         if (rc != VMB_OK) {
             vmbi_restore_break(r, rc, &why);
         } else if (waits) {
             vmbi_restore_info(r, item, "it is there and waits for its volumes: they are filled");
         }
     }
+    vmb_error_free(why);
     vmbi_json_free(pod);
     vmbi_buf_free(&text);
     return waits;
