@@ -19,6 +19,7 @@ typedef struct disks {
     vmbi_fill_pod pod;
     vmbi_json *doc; /* of the pod that holds them */
     bool stopped;   /* the machine does not run */
+    bool lost;      /* the pod may have been made without an answer */
     char name[NAME_SIZE];
 } disks;
 
@@ -131,9 +132,9 @@ static vmb_code create_pod(disks *d, vmb_error **err)
     vmb_code rc = vmbi_json_to_text(d->doc, &text, &len, err);
     if (rc == VMB_OK) {
         const vmbi_restore_place at = {"", "v1", "pods", d->item->target, d->name};
-        bool lost = false;
-        rc = vmbi_restore_post(d->r, &at, text, len, &lost, err);
-        if (rc == VMB_E_EXISTS && lost) { /* the name is random: it is ours */
+        rc = vmbi_restore_post(d->r, &at, text, len, &d->lost, err);
+        d->lost = d->lost || rc == VMB_E_CANCELLED;
+        if (rc == VMB_E_EXISTS && d->lost) { /* the name is random: it is ours */
             vmb_error_free(vmbi_steal(err));
             rc = VMB_OK;
         }
@@ -214,6 +215,9 @@ static vmb_code fill(disks *d, vmb_error **err)
     }
     rc = create_pod(d, err);
     if (rc != VMB_OK) {
+        if (d->lost) {
+            remove_pod(d);
+        }
         return rc;
     }
     while (!vmbi_fill_pod_step(d->r, &d->pod) && !vmbi_restore_is_broken(d->r)) {
