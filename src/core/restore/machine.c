@@ -56,6 +56,17 @@ static bool copy_placing(vmbi_json *spec, const vmbi_json *instance_spec)
     return ok;
 }
 
+/* It ends by itself some time after the time for volumes is over: a run that was killed leaves it,
+ * and it must not hold the disks for ever. */
+static bool set_deadline(const vmbi_restore *r, vmbi_json *spec)
+{
+    int64_t left = vmbi_limits_remaining_ns(&r->volume_limits);
+    int64_t seconds = left / VMBI_SECOND + 600;
+    return left < 0 ||
+           vmbi_json_set_int(spec, "activeDeadlineSeconds",
+                             seconds < INT32_MAX ? seconds : INT32_MAX);
+}
+
 static vmb_code begin_pod(disks *d, const vmbi_json *instance_spec, vmb_error **err)
 {
     uint8_t random[4];
@@ -79,7 +90,8 @@ static vmb_code begin_pod(disks *d, const vmbi_json *instance_spec, vmb_error **
          vmbi_json_set_bool(spec, "automountServiceAccountToken", false) &&
          vmbi_json_set_bool(spec, "enableServiceLinks", false) &&
          vmbi_json_set_int(spec, "terminationGracePeriodSeconds", 0) &&
-         copy_placing(spec, instance_spec) && vmbi_json_set(spec, "volumes", vmbi_json_array());
+         set_deadline(d->r, spec) && copy_placing(spec, instance_spec) &&
+         vmbi_json_set(spec, "volumes", vmbi_json_array());
     if (!ok) {
         return vmbi_fail_nomem(err);
     }

@@ -76,6 +76,9 @@ static void disks_of_a_machine_are_filled_before_it_comes(void **state)
     vmbi_json_free(report);
     vmbi_json *pod = created(f, f->holder);
     assert_string_equal(vmbi_json_path_str(pod, "spec.nodeSelector.zone"), "a");
+    /* 4 hours for volumes, 10 minutes more */
+    int64_t seconds = vmbi_json_int(vmbi_json_path(pod, "spec.activeDeadlineSeconds"), 0);
+    assert_in_range(seconds, 14000, 15000);
     const vmbi_json *c = vmbi_json_at(vmbi_json_path(pod, "spec.containers"), 0);
     assert_string_equal(vmbi_json_get_str(vmbi_json_at(vmbi_json_get(c, "volumeDevices"), 0),
                                           "devicePath"),
