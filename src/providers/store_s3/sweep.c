@@ -22,7 +22,8 @@ struct upload {
 struct sweep {
     vmbi_s3 *s;
     const char *what;
-    int64_t before_unix_ns; /* of the server's clock */
+    int64_t given_unix_ns;  /* of our clock */
+    int64_t before_unix_ns; /* the same of the server's clock */
     const vmbi_limits *limits;
     struct upload *found;
     size_t n;
@@ -122,6 +123,16 @@ static vmb_code on_upload(void *user, const char *path, const char *text, vmb_er
     return VMB_OK;
 }
 
+/* After an answer: only then the clocks have been compared. */
+static void set_before(struct sweep *w)
+{
+    (void)pthread_mutex_lock(&w->s->lock);
+    if (__builtin_add_overflow(w->given_unix_ns, w->s->clock_offset_ns, &w->before_unix_ns)) {
+        w->before_unix_ns = w->given_unix_ns;
+    }
+    (void)pthread_mutex_unlock(&w->s->lock);
+}
+
 static vmb_code fetch_page(struct sweep *w, const char *key_marker, const char *id_marker,
                            vmb_error **err)
 {
@@ -147,6 +158,7 @@ static vmb_code fetch_page(struct sweep *w, const char *key_marker, const char *
     w->truncated = false;
     code = vmbi_s3_perform_ok(w->s, &q, w->limits, &r, err);
     if (code == VMB_OK) {
+        set_before(w);
         code = vmbi_s3_xml_walk(r.body.data ? r.body.data : "", r.body.len, w->what, on_upload, w,
                                 err);
     }
@@ -277,7 +289,8 @@ vmb_code vmbi_s3_sweep(vmbi_s3 *s, const vmbi_limits *limits, const char *prefix
                        int64_t before_unix_ns, int64_t *removed, vmb_error **err)
 {
     vmbi_buf what = VMBI_BUF_INIT(2048);
-    struct sweep w = {.s = s, .limits = limits, .current = no_upload};
+    struct sweep w = {
+        .s = s, .limits = limits, .given_unix_ns = before_unix_ns, .current = no_upload};
     size_t i = 0;
     vmb_code code = VMB_OK;
 
@@ -285,11 +298,6 @@ vmb_code vmbi_s3_sweep(vmbi_s3 *s, const vmbi_limits *limits, const char *prefix
     vmbi_buf_addf(&what, "look for uploads below \"%.1024s\"", prefix);
     code = vmbi_buf_check(&what, err, "sweep");
     w.what = what.data;
-    (void)pthread_mutex_lock(&s->lock);
-    if (__builtin_add_overflow(before_unix_ns, s->clock_offset_ns, &w.before_unix_ns)) {
-        w.before_unix_ns = before_unix_ns;
-    }
-    (void)pthread_mutex_unlock(&s->lock);
     if (code == VMB_OK) {
         code = find_all(&w, err);
     }
