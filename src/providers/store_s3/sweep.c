@@ -205,9 +205,11 @@ static vmb_code find_all(struct sweep *w, vmb_error **err)
 /* ---- one upload -------------------------------------------------------------------------------- */
 
 struct parts {
-    int64_t newest_unix_ns; /* INT64_MAX when a time cannot be read */
+    int64_t newest_unix_ns; /* INT64_MAX when a time is missing or cannot be read */
     char next[32];          /* number to go on behind */
     bool truncated;
+    bool is_list;
+    bool dated; /* the part being read has told its time */
 };
 
 static vmb_code on_part(void *user, const char *path, const char *text, vmb_error **err)
@@ -219,6 +221,12 @@ static vmb_code on_part(void *user, const char *path, const char *text, vmb_erro
     if (strcmp(path, "ListPartsResult/Part/LastModified") == 0) {
         when = vmbi_parse_rfc3339(text, &when) ? when : INT64_MAX;
         p->newest_unix_ns = when > p->newest_unix_ns ? when : p->newest_unix_ns;
+        p->dated = true;
+    } else if (strcmp(path, "ListPartsResult/Part") == 0) {
+        p->newest_unix_ns = p->dated ? p->newest_unix_ns : INT64_MAX;
+        p->dated = false;
+    } else if (strcmp(path, "ListPartsResult") == 0) {
+        p->is_list = true;
     } else if (strcmp(path, "ListPartsResult/IsTruncated") == 0) {
         p->truncated = strcmp(text, "true") == 0;
     } else if (strcmp(path, "ListPartsResult/NextPartNumberMarker") == 0 &&
@@ -246,13 +254,16 @@ static vmb_code look(struct sweep *w, const struct upload *u, bool *old, vmb_err
         vmbi_http_response r;
 
         memcpy(marker, p.next, sizeof(marker));
-        p.truncated = false;
+        p.truncated = p.is_list = false;
         code = vmbi_s3_perform_ok(w->s, &q, w->limits, &r, err);
         if (code == VMB_OK) {
             code = vmbi_s3_xml_walk(r.body.data ? r.body.data : "", r.body.len, w->what, on_part,
                                     &p, err);
         }
         vmbi_http_response_free(&r);
+        if (code == VMB_OK && !p.is_list) {
+            code = vmbi_fail(err, VMB_E_PROTOCOL, "%s: the answer is no list of parts", w->what);
+        }
         if (code == VMB_OK && p.truncated && strcmp(marker, p.next) == 0) {
             code = vmbi_fail(err, VMB_E_PROTOCOL, "%s: the list of parts does not go on", w->what);
         }
