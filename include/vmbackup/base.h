@@ -7,7 +7,7 @@
  *  - a fallible function returns vmb_code (0 = success, negative = failure) and takes
  *    `vmb_error **err` last, which may be NULL. On failure `*err` receives an owned error, to be
  *    released with vmb_error_free(). Outputs are untouched on failure, save that a pointer to a
- *    handle that was to be made is NULL then.
+ *    handle that was to be made is NULL then, unless an argument was NULL that must not be.
  *  - every function accepts NULL where a pointer is expected: functions that can fail return
  *    VMB_E_ARG unless NULL is allowed, getters return 0, NULL or "", releases do nothing. Handles
  *    that were released already, and pointers to something else, are not recognised.

@@ -190,8 +190,8 @@ VMB_API vmb_code vmb_catalog_orphans_json(vmb_catalog *cat, char **out, size_t *
 /**
  * Drops what writers that died left in the store where no listing shows it: uploads in parts that
  * nobody ended, temporary files. Only below the folders that backups, restores and repositories
- * have in the location, and only what has not changed for a time. Does nothing for a store that
- * leaves nothing behind.
+ * have in the location, where the store knows what they were meant for (a folder store does not),
+ * and only what has not changed for a time. Does nothing for a store that leaves nothing behind.
  * @param older_than_ns that time, an hour at least: longer than any writer rests
  * @param removed       receives how many were dropped, also on failure; may be NULL
  * @return VMB_OK, VMB_E_ARG, VMB_E_DENIED (the location is read-only, or the store does not let us
