@@ -210,7 +210,7 @@ def emit(row, column):
     folder = os.environ.get("VMB_INTEROP_TABLE")
     if folder:
         with open(os.path.join(folder, "catalog.jsonl"), "a", encoding="utf-8") as f:
-            f.write(json.dumps({"table": "backups", "row": row, "column": column,
+            f.write(json.dumps({"table": "catalogue", "row": row, "column": column,
                                 "result": "pass"}) + "\n")
 
 
