@@ -699,6 +699,31 @@ def sweep_leaves_uploads_that_still_get_parts(c):
 
 
 @case
+def sweep_in_doubt_takes_an_upload_for_living(c):
+    begin_upload(c, "doubt/x", b"x" * 1000)
+
+    def parts(answer):
+        return lambda r: (r.answer(200, answer)
+                          if r.method == "GET" and "uploadId=" in r.path else None)
+    c.proxy.fault = parts("<Parts/>")
+    c.expect("VMB_E_PROTOCOL", "sweep", "doubt/", now_ms(1000))
+    c.proxy.fault = parts("<ListPartsResult><IsTruncated>false</IsTruncated>"
+                          "<Part><PartNumber>1</PartNumber></Part></ListPartsResult>")
+    r = c.ok("sweep", "doubt/", now_ms(1000))
+    assert r["seen"] == 0, r
+    c.proxy.fault = lambda r: None
+    # a clock two hours fast: what is older than an hour by it may be young
+    env = {"LD_PRELOAD": os.path.abspath(os.path.join(c.args.build, "tests/conformance/skew.so")),
+           "SKEW_SECONDS": "7200"}
+    if c.args.asan:
+        env["LD_PRELOAD"] = c.args.asan + " " + env["LD_PRELOAD"]
+    r = c.ok("sweep", "doubt/", now_ms(3600 * 1000), env=env)
+    assert r["seen"] == 0, r
+    r = c.ok("sweep", "doubt/", now_ms(1000))
+    assert r["seen"] == 1, r
+
+
+@case
 def sweep_that_is_refused_says_so(c):
     begin_upload(c, "swept/x")
     c.proxy.fault = lambda r: r.error(403, "AccessDenied") if "uploads" in r.path else None
