@@ -2,7 +2,6 @@
 /* Filesystem backups of a block, in threads of their own. The run's thread waits for them; it alone
  * writes the log and tells events, so that its receivers stay on one thread. */
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -10,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strs.h"
+#include "base/thread.h"
 #include "codec/duration.h"
 #include "core/backup.h"
 
@@ -202,21 +202,15 @@ static bool init_waiting(vmbi_fs_batch *batch)
     return ok;
 }
 
-/* Signals are the program's business: none is delivered to our threads. */
 static void start_threads(vmbi_fs_batch *batch, size_t wanted)
 {
-    sigset_t all;
-    sigset_t former;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &former);
     (void)pthread_mutex_lock(&batch->lock);
     while (batch->n_threads < wanted &&
-           pthread_create(&batch->threads[batch->n_threads], NULL, work, batch) == 0) {
+           vmbi_thread_start(&batch->threads[batch->n_threads], work, batch) == 0) {
         batch->n_threads++;
         batch->alive++;
     }
     (void)pthread_mutex_unlock(&batch->lock);
-    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
 vmb_code vmbi_fs_begin(vmbi_backup *b, size_t first, vmbi_fs_batch **out, vmb_error **err)

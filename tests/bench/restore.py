@@ -24,7 +24,7 @@ import urllib.parse
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "rig"), HERE]
 
-from backup import VMBACKUP, VELERO, fill, velero_rss, velero_seconds  # noqa: E402
+from backup import VMBACKUP, VELERO, fill, velero_rss, velero_seconds, watch_rss  # noqa: E402
 from rig import Rig, Skip  # noqa: E402
 
 CONNECTIONS = 16
@@ -77,20 +77,6 @@ def bare_creates(rig, source, target):
     for p in processes:
         p.join()
     return time.monotonic() - start
-
-
-def watch_rss(pid, peak):
-    """Follows a process' peak RSS. (ru_maxrss would also count this program, as it was at fork.)"""
-    while True:
-        try:
-            with open("/proc/%d/status" % pid) as f:
-                line = next((line for line in f if line.startswith("VmHWM")), None)
-            if line is None:  # it has ended
-                return
-            peak[0] = max(peak[0], int(line.split()[1]) / 1024)
-        except OSError:
-            return
-        time.sleep(0.02)
 
 
 def ours(rig, *args):

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/strs.h"
+#include "base/thread.h"
 #include "codec/digest.h"
 #include "providers/store_s3/complete.h"
 #include "providers/store_s3/xml.h"
@@ -315,14 +315,8 @@ static void *thread_main(void *arg)
 /* With every signal blocked: the application's handlers belong on its own threads. */
 static vmb_code start_thread(vmbi_s3_multipart *m, vmb_error **err)
 {
-    sigset_t all;
-    sigset_t before;
-    int rc = 0;
+    const int rc = vmbi_thread_start(&m->threads[m->n_threads], thread_main, m);
 
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&m->threads[m->n_threads], NULL, thread_main, m);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         return vmbi_fail_errno(err, rc, "%s: start a thread", m->what);
     }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -7,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/job.h"
+#include "base/thread.h"
 #include "repo/disk/restore.h"
 
 /* How often the caller's thread looks at cancellation and tells of progress. */
@@ -91,16 +91,9 @@ static void *run_member(void *arg)
     return NULL;
 }
 
-/* Threads of ours must not run the host program's signal handlers. */
 static bool start(member *m)
 {
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&m->thread, NULL, run_member, m);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
+    return vmbi_thread_start(&m->thread, run_member, m) == 0;
 }
 
 /* Until all have ended. lock held. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "repo/tree/pool.h"
 
-#include <signal.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/thread.h"
 
 static vmbi_pool_job *take_job(vmbi_pool *p)
 {
@@ -146,15 +146,9 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Workers must not run the host program's signal handlers. */
 static bool start_thread(vmbi_pool *p)
 {
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&p->threads[p->n_threads], NULL, work, p);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = vmbi_thread_start(&p->threads[p->n_threads], work, p);
     p->n_threads += rc == 0 ? 1 : 0;
     return rc == 0;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The content of a large file: several threads fetch, open and write runs of its blobs. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/thread.h"
 #include "repo/tree/restorer.h"
 
 enum {
@@ -194,14 +194,10 @@ static size_t start_threads(fetching *f, pthread_t threads[THREADS_MAX])
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t want = cores > THREADS_MAX ? THREADS_MAX : cores > 1 ? (size_t)cores : 1;
     size_t n = 0;
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     while (n + 1 < want && f->node->n_content >= WORTH_BLOBS &&
-           pthread_create(&threads[n], NULL, fetch, f) == 0) {
+           vmbi_thread_start(&threads[n], fetch, f) == 0) {
         n++;
     }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return n;
 }
 
