@@ -17,6 +17,18 @@ typedef struct vmbi_index_entry {
 
 /* False for anything that is no object. */
 bool vmbi_index_entry_parse(const char *path, vmbi_index_entry *e);
+/* One object that is looked for among the entries of the archive. */
+typedef struct vmbi_index_wanted {
+    const char *group_resource;
+    const char *ns;
+    const char *name;
+    vmbi_buf *out;
+    bool found;
+} vmbi_index_wanted;
+
+/* Takes the object (user: vmbi_index_wanted) and ends the walk with 1; passes over all others. */
+vmb_code vmbi_index_take(void *user, const char *path, const char *data, size_t len,
+                         vmb_error **err);
 /* Walks the archive. */
 vmb_code vmbi_index_walk(const vmbi_index *x, vmbi_tar_entry_fn fn, void *user, vmb_error **err);
 

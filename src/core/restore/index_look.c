@@ -100,18 +100,10 @@ static const vmbi_index_item *find_item(const vmbi_index *x, const vmbi_index_re
     return NULL;
 }
 
-/* One object out of the stream. */
-typedef struct search {
-    const char *group_resource;
-    const char *ns;
-    const char *name;
-    vmbi_buf *out;
-    bool found;
-} search;
-
-static vmb_code match(void *user, const char *path, const char *data, size_t len, vmb_error **err)
+vmb_code vmbi_index_take(void *user, const char *path, const char *data, size_t len,
+                         vmb_error **err)
 {
-    search *s = user;
+    vmbi_index_wanted *s = user;
     vmbi_index_entry e;
     if (!vmbi_index_entry_parse(path, &e) || e.version[0] != '\0' ||
         strcmp(e.group_resource, s->group_resource) != 0 || strcmp(e.ns, s->ns) != 0 ||
@@ -131,13 +123,13 @@ static vmb_code absent(const char *group_resource, const char *ns, const char *n
                      ns[0] != '\0' ? "/" : "", name);
 }
 
-static vmb_code get_streamed(vmbi_index *x, search *s, vmb_error **err)
+static vmb_code get_streamed(vmbi_index *x, vmbi_index_wanted *s, vmb_error **err)
 {
     bool known = false;
     vmb_code rc =
         vmbi_index_seek_get(x, s->group_resource, s->ns, s->name, s->out, &known, &s->found, err);
     if (rc == VMB_OK && !known) {
-        rc = vmbi_index_walk(x, match, s, err);
+        rc = vmbi_index_walk(x, vmbi_index_take, s, err);
     }
     return rc == VMB_OK && !s->found ? absent(s->group_resource, s->ns, s->name, err) : rc;
 }
@@ -160,7 +152,7 @@ vmb_code vmbi_index_get(vmbi_index *x, const char *group_resource, const char *n
         return absent(group_resource, ns, name, err);
     }
     if (r->streamed) {
-        search s = {group_resource, ns, name, out, false};
+        vmbi_index_wanted s = {group_resource, ns, name, out, false};
         return get_streamed(x, &s, err);
     }
     vmb_code rc = look_up(x, r, ns, name, &item, err);

@@ -153,31 +153,15 @@ static size_t first_of(const vmbi_index_seek *s, uint64_t hash)
     return low < s->n && s->v[low].hash == hash ? low : s->n;
 }
 
-typedef struct wanted {
-    const char *group_resource;
-    const char *ns;
-    const char *name;
-    vmbi_buf *out;
-    bool found;
-} wanted;
-
 /* The entry at the place: it is the one, or another of the same hash. */
 static vmb_code take(void *user, const char *path, const char *data, size_t len, vmb_error **err)
 {
-    wanted *w = user;
-    vmbi_index_entry e;
-    w->found = vmbi_index_entry_parse(path, &e) && e.version[0] == '\0' &&
-               strcmp(e.group_resource, w->group_resource) == 0 && strcmp(e.ns, w->ns) == 0 &&
-               strcmp(e.name, w->name) == 0;
-    if (w->found) {
-        vmbi_buf_add(w->out, data, len);
-    }
-    vmb_code rc = vmbi_buf_check(w->out, err, "object");
-    return rc != VMB_OK ? rc : 1; /* ends the reading */
+    vmb_code rc = vmbi_index_take(user, path, data, len, err);
+    return rc != VMB_OK ? rc : 1; /* ends the reading all the same */
 }
 
-static vmb_code read_at(const vmbi_index *x, const vmbi_index_seek *s, uint64_t at, wanted *w,
-                        vmb_error **err)
+static vmb_code read_at(const vmbi_index *x, const vmbi_index_seek *s, uint64_t at,
+                        vmbi_index_wanted *w, vmb_error **err)
 {
     vmbi_index_source src;
     vmbi_gzcursor *c = NULL;
@@ -210,7 +194,7 @@ vmb_code vmbi_index_seek_get(vmbi_index *x, const char *group_resource, const ch
 {
     const vmbi_index_seek *s = NULL;
     uint64_t hash = hash_of(group_resource, ns, name);
-    wanted w = {group_resource, ns, name, out, false};
+    vmbi_index_wanted w = {group_resource, ns, name, out, false};
     vmb_code rc = seek_of(x, &s, err);
     *known = rc == VMB_OK && s != NULL;
     for (size_t i = *known ? first_of(s, hash) : 0;
